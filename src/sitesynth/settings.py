@@ -1,0 +1,527 @@
+"""The knobs of a study, one class per section of params.yaml, in the same order.
+
+Nothing here computes, and nothing has a default: DVC tracks the values in params.yaml, so a value
+that is not there is a value whose change reruns nothing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from sitesynth.errors import SettingsError
+
+
+__all__ = [
+    "AutoencoderSettings",
+    "CheckSettings",
+    "ClassifierSettings",
+    "CohortSettings",
+    "DiffusionSettings",
+    "EvaluationSettings",
+    "FederatedSettings",
+    "GridSettings",
+    "IntensitySettings",
+    "Overrides",
+    "PhantomSettings",
+    "PhantomSiteSettings",
+    "RegistrySettings",
+    "SamplingSettings",
+    "Section",
+    "Settings",
+    "SiteSettings",
+    "SplitSettings",
+    "TaskSettings",
+    "load_settings",
+]
+
+Count = Annotated[int, Field(gt=0)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Percentile = Annotated[float, Field(ge=0.0, le=100.0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+"""A word that is safe as a folder, a DVC stage name and an MLflow tag."""
+
+Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class CohortSettings(Section):
+    """Where the scans are, and how their table says things."""
+
+    source: str
+    """Folder or file that DVC watches: the folder of a real cohort; for the phantom, its code."""
+
+    table: str | None
+    """Table of scans (CSV, TSV or Parquet), relative to `source`; null makes the phantom."""
+
+    columns: Annotated[dict[str, str], Field()]
+    """Our column name to the table's, for those that differ."""
+
+    codes: Annotated[dict[str, dict[str, str]], Field()]
+    """By our column name: the table's value to ours, e.g. `sex: {female: F}`; "" is unknown."""
+
+    sequences: Names
+    """Image sequences, in channel order."""
+
+    has_mask: bool
+    """Whether the table has a `mask` column: a binary whole-tumour (or organ) mask."""
+
+    labels: Annotated[dict[Name, Names], Field(min_length=1)]
+    """Every label column with its classes, in the order of their class numbers."""
+
+    covariates: Annotated[tuple[Name, ...], Field(strict=False)]
+    """Columns kept for subgroups and conditioning; age, field_strength_t are numbers."""
+
+
+class SiteSettings(Section):
+    """Which hospitals take part, and as what."""
+
+    all: Names
+    """Every site of the study: the training sites, then the external ones."""
+
+    training: Names
+    """Sites that train a generator and take part in every strategy."""
+
+    external: Names
+    """Sites that are only tested on."""
+
+    @model_validator(mode="after")
+    def _roles_partition_the_sites(self) -> Self:
+        if self.all != self.training + self.external:
+            raise ValueError(
+                f"`all` must be `training` followed by `external`: got all={list(self.all)}, "
+                f"training={list(self.training)}, external={list(self.external)}"
+            )
+        if len(set(self.all)) < len(self.all):
+            raise ValueError(f"a site is named twice in {list(self.all)}")
+        return self
+
+
+class TaskSettings(Section):
+    """What the classifiers learn to tell."""
+
+    label: Name
+    """A label column of the cohort, with exactly two classes."""
+
+    positive: Name
+    """The class whose probability is predicted."""
+
+
+class PhantomSiteSettings(Section):
+    """One hospital of the phantom consortium: its patients and its scanner."""
+
+    num_patients: Count
+    """Patients, one scan each."""
+
+    mutant_fraction: Fraction
+    """Prevalence of IDH mutation."""
+
+    mean_age_shift: float
+    """Years added to every patient's age."""
+
+    contrast: Positive
+    """Exponent of the tissue contrast; 1 is the reference scanner."""
+
+    bias_field: Annotated[float, Field(ge=0.0)]
+    """Peak-to-peak amplitude of the multiplicative bias field, as a share of the signal."""
+
+    noise: Annotated[float, Field(ge=0.0)]
+    """Standard deviation of the Rician noise, as a share of white matter's signal."""
+
+    blur_mm: Annotated[float, Field(ge=0.0)]
+    """Full width at half maximum of the scanner's point spread."""
+
+    spacing_mm: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
+    """Voxel size of the files, right-left, posterior-anterior, inferior-superior."""
+
+    orientation: Annotated[str, Field(pattern=r"^[RL][AP][SI]$")]
+    """Axis codes of the files, e.g. RAS."""
+
+    missing_fraction: Fraction
+    """Share of scans that lack one sequence (never the last sequence left)."""
+
+
+class PhantomSettings(Section):
+    """The phantom consortium; see docs/phantom.md."""
+
+    separation: Positive
+    """Distance between class means in units of the within-class spread; sets the best AUC."""
+
+    astrocytoma_fraction: Fraction
+    """Share of astrocytoma among the mutants; the others are oligodendroglioma."""
+
+    sites: dict[Name, PhantomSiteSettings]
+    """One entry per site."""
+
+
+class CheckSettings(Section):
+    """What a cohort must satisfy before anything is trained on it."""
+
+    min_patients: Count
+    """Patients per site."""
+
+    min_patients_per_class: Count
+    """Labelled patients per class at a training site, all splits together."""
+
+    min_spacing_mm: Positive
+    """Smallest plausible voxel edge."""
+
+    max_spacing_mm: Positive
+    """Largest plausible voxel edge."""
+
+    affine_tolerance_mm: Positive
+    """How far the grids of a scan's sequences and mask may lie apart."""
+
+
+class SplitSettings(Section):
+    """How patients of training sites are divided where the table does not say."""
+
+    validation_fraction: Fraction
+    """Share of each class's patients held out for choices; 0 is refused when a choice is due."""
+
+
+class GridSettings(Section):
+    """The grid that every scan is brought to."""
+
+    region: Literal["head", "tumour"]
+    """What the grid is centred on: the foreground, or the mask (the foreground where none)."""
+
+    shape: Annotated[tuple[Count, ...], Field(strict=False, min_length=2, max_length=3)]
+    """Voxels along right, anterior (and superior): two numbers for 2D studies, three for 3D."""
+
+    spacing_mm: Annotated[tuple[Positive, ...], Field(strict=False)] | None
+    """Voxel size; null fits the longest foreground extent into the grid, keeping proportions."""
+
+    @model_validator(mode="after")
+    def _one_spacing_per_axis(self) -> Self:
+        if self.spacing_mm is not None and len(self.spacing_mm) != len(self.shape):
+            raise ValueError(
+                f"`spacing_mm` {list(self.spacing_mm)} must have one number per axis of `shape` "
+                f"{list(self.shape)}"
+            )
+        return self
+
+
+class IntensitySettings(Section):
+    """How each sequence of each scan is brought to [0, 1], from that scan alone."""
+
+    low_percentile: Percentile
+    """Percentile of the foreground that becomes 0."""
+
+    high_percentile: Percentile
+    """Percentile of the foreground that becomes 1."""
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Self:
+        if self.low_percentile >= self.high_percentile:
+            raise ValueError(
+                f"low_percentile {self.low_percentile} must be below high_percentile "
+                f"{self.high_percentile}"
+            )
+        return self
+
+
+class AutoencoderSettings(Section):
+    """The autoencoder that defines a site's latent space."""
+
+    patch: Annotated[tuple[Count, ...], Field(strict=False)]
+    """Voxels folded into channels before the first convolution, per axis; 1 folds nothing."""
+
+    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    """Feature maps per level; each further level halves the grid."""
+
+    latent_channels: Count
+    """Channels of the latent grid."""
+
+    kl_weight: Annotated[float, Field(ge=0.0)]
+    """Weight of the KL term relative to the mean absolute error."""
+
+    sequence_dropout: Fraction
+    """Probability that a present sequence is hidden from the encoder, and still asked back."""
+
+    learning_rate: Positive
+    """Peak step size of AdamW."""
+
+    batch_size: Count
+    """Scans per step."""
+
+    num_steps: Count
+    """Optimizer steps, not epochs, so that sites of different size get equal training."""
+
+
+class DiffusionSettings(Section):
+    """The conditional flow that generates a site's latents."""
+
+    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    """Feature maps per level of the U-Net; attention on the last."""
+
+    condition_dropout: Fraction
+    """Probability that a scan's label is hidden, which trains the unconditional flow."""
+
+    ema_decay: Fraction
+    """Decay per step of the averaged weights that are kept."""
+
+    learning_rate: Positive
+    """Peak step size of AdamW."""
+
+    batch_size: Count
+    """Latents per step."""
+
+    num_steps: Count
+    """Optimizer steps."""
+
+
+class SamplingSettings(Section):
+    """How the hub draws from a bundle."""
+
+    num_steps: Count
+    """Steps of the sampler from noise to latents (two network evaluations each)."""
+
+    guidance: Annotated[float, Field(ge=0.0)]
+    """Classifier-free guidance scale: 0 ignores the label, 1 is the conditional flow itself."""
+
+    num_per_class: Count
+    """Synthetic scans per training site and class."""
+
+    batch_size: Count
+    """Scans decoded at once; no image depends on it."""
+
+
+class ClassifierSettings(Section):
+    """The one network that every strategy trains."""
+
+    init_features: Count
+    """Feature maps of the first convolution."""
+
+    growth_rate: Count
+    """Feature maps that each dense layer adds."""
+
+    layers: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    """Dense layers per block; the grid is halved between blocks."""
+
+    sequence_dropout: Fraction
+    """Probability that a sequence is hidden in training, so that a missing one is no surprise."""
+
+    learning_rate: Positive
+    """Peak step size of AdamW."""
+
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    """Decoupled weight decay of AdamW."""
+
+    batch_size: Count
+    """Scans per step."""
+
+    num_steps: Count
+    """Optimizer steps of every strategy; a federated model takes them in rounds."""
+
+    validate_every: Count
+    """Steps between looks at the validation loss; the best look is kept."""
+
+    num_seeds: Count
+    """Independent trainings; a strategy predicts the mean of their probabilities."""
+
+
+class FederatedSettings(Section):
+    """Federated averaging (McMahan et al., 2017)."""
+
+    num_rounds: Count
+    """Exchanges of weights between the sites and the hub."""
+
+    weighting: Literal["scans", "equal"]
+    """What a site's weights count by in the average."""
+
+
+class EvaluationSettings(Section):
+    """How strategies are compared on the external sites."""
+
+    num_resamples: Annotated[int, Field(ge=200)]
+    """Bootstrap resamples of patients behind each 95 % interval."""
+
+    margin: Annotated[float, Field(gt=0.0, lt=0.5)]
+    """Largest loss of AUC against centralized that still counts as not inferior."""
+
+
+class RegistrySettings(Section):
+    """When a registered classifier may be called champion."""
+
+    min_auc: Fraction
+    """The lower end of the external AUC's 95 % interval must lie above this."""
+
+    candidates: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    """Strategies that may become champion: those whose training a consortium would accept."""
+
+
+Overrides = dict[str, dict[str, Any]]
+"""By section, the keys that differ at one site."""
+
+OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
+
+
+class Settings(Section):
+    """A whole study: params.yaml, typed and checked."""
+
+    study: Name
+    """Name of the study, as in `studies/`; MLflow's experiment bears it."""
+
+    seed: int
+    """Root of every random draw; see `sitesynth.seeds`."""
+
+    cohort: CohortSettings
+    sites: SiteSettings
+    task: TaskSettings
+    strategies: Names
+    """What is compared: local-<site>, centralized, federated, synthetic, augmented."""
+
+    phantom: PhantomSettings | None
+    """Needed when `cohort.table` is null."""
+
+    check: CheckSettings
+    split: SplitSettings
+    grid: GridSettings
+    intensity: IntensitySettings
+    autoencoder: AutoencoderSettings
+    diffusion: DiffusionSettings
+    sampling: SamplingSettings
+    classifier: ClassifierSettings
+    federated: FederatedSettings
+    evaluation: EvaluationSettings
+    registry: RegistrySettings
+
+    overrides: dict[Name, Overrides]
+    """By site: knobs of autoencoder, diffusion or sampling that differ there; {} for none."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the task's label, in the order of their numbers."""
+        return self.cohort.labels[self.task.label]
+
+    def at_site(self, site: str) -> "Settings":
+        """Return the settings with the overrides of `site` applied and checked."""
+        raw = self.model_dump(mode="json")
+        for section, knobs in self.overrides.get(site, {}).items():
+            raw[section] |= knobs
+        return Settings.model_validate(raw)
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        problems = list(_disagreements(self))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _disagreements(settings: Settings) -> list[str]:
+    """List what two sections of a study say that cannot both hold."""
+    cohort, sites, task = settings.cohort, settings.sites, settings.task
+    problems = []
+    classes = cohort.labels.get(task.label)
+    if classes is None:
+        problems.append(f"task.label '{task.label}' is not in cohort.labels {list(cohort.labels)}")
+    elif task.positive not in classes:
+        problems.append(f"task.positive '{task.positive}' is not in the classes {list(classes)}")
+    elif len(classes) != 2:  # noqa: PLR2004
+        problems.append(f"task.label '{task.label}' must have two classes, got {list(classes)}")
+    known = [f"local-{site}" for site in sites.training]
+    known += ["centralized", "federated", "synthetic", "augmented"]
+    unknown = sorted(set(settings.strategies) - set(known))
+    if unknown:
+        problems.append(f"unknown strategies {unknown}; there are {known}")
+    if "centralized" not in settings.strategies:
+        problems.append("strategies must contain centralized, which the others are compared with")
+    if cohort.table is None and settings.phantom is None:
+        problems.append("cohort.table is null, which asks for the phantom, but phantom is null")
+    if settings.phantom is not None and set(settings.phantom.sites) != set(sites.all):
+        problems.append(
+            f"phantom.sites {sorted(settings.phantom.sites)} must be sites.all {sorted(sites.all)}"
+        )
+    if set(settings.overrides) != set(sites.all):
+        problems.append(
+            f"overrides names {sorted(settings.overrides)}, but must name every site of "
+            f"{sorted(sites.all)} ({{}} for none)"
+        )
+    for site, sections in settings.overrides.items():
+        closed = sorted(set(sections) - set(OVERRIDABLE))
+        if closed:
+            problems.append(f"overrides.{site} may hold {list(OVERRIDABLE)}, not {closed}")
+    patch = settings.autoencoder.patch
+    if len(patch) != len(settings.grid.shape):
+        problems.append(
+            f"autoencoder.patch {list(patch)} must have one number per axis of grid.shape "
+            f"{list(settings.grid.shape)}"
+        )
+    else:
+        halvings = 2 ** (len(settings.autoencoder.channels) - 1)
+        halvings_flow = 2 ** (len(settings.diffusion.channels) - 1)
+        for size, fold in zip(settings.grid.shape, patch, strict=True):
+            if size % (fold * halvings * halvings_flow):
+                problems.append(
+                    f"grid.shape {list(settings.grid.shape)}: {size} must be a multiple of "
+                    f"{fold * halvings * halvings_flow} (patch x levels of autoencoder and flow)"
+                )
+    if settings.federated.num_rounds > settings.classifier.num_steps:
+        problems.append(
+            f"federated.num_rounds {settings.federated.num_rounds} exceeds "
+            f"classifier.num_steps {settings.classifier.num_steps}: a round needs a step"
+        )
+    return problems
+
+
+def load_settings(path: Path, *, site: str | None = None) -> Settings:
+    """Read and check params.yaml.
+
+    Args:
+        path: A YAML 1.2 file, the dialect DVC itself reads.
+        site: Apply this site's overrides; None applies none.
+
+    Returns:
+        The checked settings.
+
+    Raises:
+        SettingsError: If the file cannot be read, or a key is missing, unknown, ill-typed or out
+            of range; names every such key.
+    """
+    # ruamel, not PyYAML: under YAML 1.1 `1e-4` is a string and `NO` is False.
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"{path} does not exist; `sitesynth study use phantom` writes it."
+        ) from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error
+    return check_settings(raw, named=str(path), site=site)
+
+
+def check_settings(raw: Mapping[str, Any], *, named: str, site: str | None = None) -> Settings:
+    """Check the content of a params file; `named` is what messages call it.
+
+    Raises:
+        SettingsError: As for `load_settings`.
+    """
+    try:
+        settings = Settings.model_validate(raw)
+        return settings if site is None else settings.at_site(site)
+    except ValidationError as error:
+        raise SettingsError(f"{named} is not a valid study:\n{_listed(error)}") from error
+
+
+def _listed(error: ValidationError) -> str:
+    """List each problem with its dotted key and the value that was found."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+        shown = "" if problem["type"] in {"missing", "value_error"} else f" (got {problem['input']!r:.80})"
+        lines.append(f"  {key}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""Files that are either whole or not there, and their digests.
+
+A stage can be killed at any moment. Each write goes to a neighbour of its target and is renamed
+over it, which a POSIX file system does in one step.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sitesynth.errors import SitesynthError
+
+
+__all__ = ["digest_of", "digest_of_file", "read_json", "replacing", "write_json", "write_text"]
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and rename it to `path` when the block succeeds.
+
+    The temporary name keeps the suffixes of `path`, because many writers choose a format by them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=f"-{path.name}")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes the file private; a result is as readable as any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole, in UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that is the same bytes for the same content: sorted keys, no NaN."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON written by `write_json`.
+
+    Raises:
+        SitesynthError: If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SitesynthError(f"{path} does not exist; `dvc repro` writes it.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise SitesynthError(
+            f"{path} is not valid JSON ({error}). Delete it and run `dvc repro`."
+        ) from error
+
+
+def digest_of(content: Any) -> str:
+    """Return the SHA-256 of JSON-serializable content, as 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
