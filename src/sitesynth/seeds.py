@@ -8,9 +8,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+
+if TYPE_CHECKING:
+    import torch
 
 
 __all__ = ["derive_seed", "generator", "isolated", "numpy_generator"]
@@ -31,23 +35,28 @@ def derive_seed(root: int, *scope: str | int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def generator(root: int, *scope: str | int) -> torch.Generator:
-    """Build the CPU generator of one named purpose; see `derive_seed`."""
-    return torch.Generator().manual_seed(derive_seed(root, *scope))
-
-
 def numpy_generator(root: int, *scope: str | int) -> np.random.Generator:
     """Build the numpy generator of one named purpose; see `derive_seed`."""
     return np.random.default_rng(derive_seed(root, *scope))
 
 
+def generator(root: int, *scope: str | int) -> "torch.Generator":
+    """Build the CPU generator of one named purpose; see `derive_seed`."""
+    # torch takes seconds to import, and the stages that read tables do not need it.
+    import torch  # noqa: PLC0415
+
+    return torch.Generator().manual_seed(derive_seed(root, *scope))
+
+
 @contextmanager
-def isolated(rng: torch.Generator) -> Iterator[None]:
+def isolated(rng: "torch.Generator") -> Iterator[None]:
     """Let code that only knows torch's global generator draw from `rng` instead.
 
     For weight initialization and third-party layers; our own draws take a generator. The global
     generator is put back as it was, so nothing outside the block can tell that it was used.
     """
+    import torch  # noqa: PLC0415
+
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))
         yield

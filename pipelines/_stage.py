@@ -1,0 +1,132 @@
+"""Run a stage whose signature is its entry in dvc.yaml.
+
+A stage's keyword arguments say, by their types and names, everything the stage touches:
+
+    In                        a path it reads           listed under `deps`
+    Out                       a path it writes          listed under `outs` or `metrics`
+    Measured                  a path it writes that     not hashed: it holds wall-clock times or
+                              differs from run to run   run ids (ADR 10)
+    a field of `Settings`     knobs it obeys            listed under `params`
+    another str               which instance it is      filled in from `matrix`
+    a `Run`                   where it reports          recorded in MLflow
+"""
+
+import argparse
+import inspect
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from sitesynth.errors import MissingInputError, SitesynthError
+from sitesynth.settings import Settings, load_settings
+from sitesynth.storage import digest_of, digest_of_file
+from sitesynth.tracking import Run, record_run
+
+
+__all__ = ["In", "Measured", "Out", "StageSignature", "main"]
+
+In = Annotated[Path, "dep"]
+Out = Annotated[Path, "out"]
+Measured = Annotated[Path, "measured"]
+
+PARAMS_FILE = Path("params.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class StageSignature:
+    """What one stage reads, writes and obeys, by the names of its arguments."""
+
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+    measured: frozenset[str]
+    items: frozenset[str]
+    params: frozenset[str]
+    """Fields of `Settings`."""
+    runs: frozenset[str]
+
+    @classmethod
+    def of(cls, run: Callable[..., None]) -> "StageSignature":
+        """Read the signature of a stage's `run` function."""
+        hints = get_type_hints(run, include_extras=True)
+        names = inspect.signature(run).parameters
+        params = frozenset(Settings.model_fields) & set(names)
+        return cls(
+            inputs=frozenset(name for name in names if hints[name] == In),
+            outputs=frozenset(name for name in names if hints[name] == Out),
+            measured=frozenset(name for name in names if hints[name] == Measured),
+            items=frozenset(name for name in names if hints[name] is str) - params,
+            params=params,
+            runs=frozenset(name for name in names if hints[name] is Run),
+        )
+
+    def parse(self, argv: Sequence[str] | None) -> dict[str, Any]:
+        """Parse the stage's command line; every flag is required."""
+        parser = argparse.ArgumentParser(allow_abbrev=False)
+        for name in sorted(self.inputs | self.outputs | self.measured):
+            parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
+        for name in sorted(self.items):
+            parser.add_argument(f"--{name.replace('_', '-')}", required=True)
+        return vars(parser.parse_args(argv))
+
+
+def name_of(run: Callable[..., None]) -> str:
+    """Return a stage's name; its `__module__` is `__main__` while it runs."""
+    return Path(inspect.getfile(run)).stem
+
+
+def digest_of_input(path: Path) -> str:
+    """Return a digest of a file, or of the names, sizes and times of a folder's files.
+
+    DVC has the digests of folders; here they only mark which inputs a run saw, so a folder is not
+    read again.
+    """
+    if path.is_file():
+        return digest_of_file(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_of([[str(file.relative_to(path)), file.stat().st_size] for file in files])
+
+
+def main(run: Callable[..., None], argv: Sequence[str] | None = None) -> None:
+    """Run a stage from the command line; an error of ours ends it with exit code 2."""
+    try:
+        _run_stage(run, argv)
+    except SitesynthError as error:
+        sys.stderr.write(f"\n{name_of(run)}: {type(error).__name__}: {error}\n\n")
+        sys.exit(2)
+
+
+def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
+    """Check the inputs, load the settings, open the MLflow run and call the stage.
+
+    Raises:
+        MissingInputError: If a path the stage reads does not exist.
+        SettingsError: If params.yaml is not a valid study.
+    """
+    stage = StageSignature.of(run)
+    arguments = stage.parse(argv)
+    items = {name: arguments[name] for name in sorted(stage.items)}
+    settings = load_settings(PARAMS_FILE, site=items.get("site"))
+    for name in sorted(stage.inputs):
+        if not arguments[name].exists():
+            raise MissingInputError(
+                f"{name_of(run)} reads {arguments[name]}, which does not exist; "
+                "`dvc repro` runs the stage that writes it."
+            )
+    for name in sorted(stage.outputs | stage.measured):
+        arguments[name].parent.mkdir(parents=True, exist_ok=True)
+    obeyed = {name: getattr(settings, name) for name in sorted(stage.params)}
+    inputs = {name: digest_of_input(arguments[name]) for name in sorted(stage.inputs)}
+    started = time.monotonic()
+    with record_run(
+        name_of(run),
+        "-".join(items.values()) or None,
+        study=settings.study,
+        params=settings.model_dump(mode="json", include=set(stage.params)),
+        inputs=inputs,
+        tags=items,
+    ) as tracked:
+        run(**arguments, **obeyed, **dict.fromkeys(stage.runs, tracked))
+        tracked.log_metrics({"stage_seconds": time.monotonic() - started})
