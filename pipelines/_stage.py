@@ -34,6 +34,8 @@ Measured = Annotated[Path, "measured"]
 
 PARAMS_FILE = Path("params.yaml")
 
+MARKED_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class StageSignature:
@@ -78,15 +80,19 @@ def name_of(run: Callable[..., None]) -> str:
 
 
 def digest_of_input(path: Path) -> str:
-    """Return a digest of a file, or of the names, sizes and times of a folder's files.
+    """Return a digest of a file, or of a folder's names and contents.
 
-    DVC has the digests of folders; here they only mark which inputs a run saw, so a folder is not
-    read again.
+    It marks in MLflow which inputs a run saw. A file over `MARKED_BYTES` counts by its size, so
+    that a run on large volumes does not read them twice; DVC has their digests.
     """
     if path.is_file():
         return digest_of_file(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return digest_of([[str(file.relative_to(path)), file.stat().st_size] for file in files])
+    marks = []
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        size = file.stat().st_size
+        content = digest_of_file(file) if size <= MARKED_BYTES else size
+        marks.append([file.relative_to(path).as_posix(), content])
+    return digest_of(marks)
 
 
 def main(run: Callable[..., None], argv: Sequence[str] | None = None) -> None:

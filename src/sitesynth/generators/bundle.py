@@ -1,0 +1,325 @@
+"""The bundle in which a generator leaves its site, and what must hold before it is trusted.
+
+    autoencoder.safetensors, flow.safetensors   weights, float32
+    config.json       everything needed to rebuild and use the networks; schema `BundleConfig`
+    card.json         what it was trained on, how well and how safe it is; card.md says it in words
+    SHA256SUMS        digest of each file above
+    SIGNATURE.json    Ed25519 signature of SHA256SUMS, with the public key
+
+A bundle comes from another hospital. It is read in this order, each step bounded: the list of
+files, their sizes, the signature, the digests, the config against its schema, the header of each
+weights file against the names, shapes and types that the config implies, then the weights, which
+must be finite. Nothing in a bundle is ever executed or unpickled.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, final
+
+import torch
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import Field, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sitesynth import seeds
+from sitesynth.errors import BundleError
+from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.denoiser import Denoiser
+from sitesynth.generators.latents import LatentScale
+from sitesynth.settings import AutoencoderSettings, DiffusionSettings, Section
+from sitesynth.storage import digest_of_file, replacing, write_json, write_text
+
+
+__all__ = [
+    "BundleConfig",
+    "Generator",
+    "bundle_digest",
+    "read_bundle",
+    "verify_bundle",
+    "write_bundle",
+]
+
+SCHEMA = 1
+WEIGHTS = ("autoencoder.safetensors", "flow.safetensors")
+SIGNED = (*WEIGHTS, "config.json", "card.json", "card.md")
+SIZE_LIMITS = {
+    **dict.fromkeys(WEIGHTS, 4 << 30),
+    **dict.fromkeys(("config.json", "card.json", "card.md", "SHA256SUMS", "SIGNATURE.json"), 1 << 20),
+}
+MAX_HEADER_BYTES = 1 << 20
+KEY_VARIABLE = "SITESYNTH_SIGNING_KEY"
+
+Small = Annotated[int, Field(gt=0, le=4096)]
+
+
+class BundleConfig(Section):
+    """What rebuilds a generator and says how its images are to be read."""
+
+    schema_version: Literal[1]
+    site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+    label: Annotated[str, Field(max_length=100)]
+    classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=100)]
+    """Classes in the order of their numbers."""
+    channels: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=64)]
+    """Image channels in order: sequences, then `mask` if there is one."""
+    grid: Annotated[tuple[Small, ...], Field(strict=False, min_length=2, max_length=3)]
+    spacing_mm: Annotated[tuple[float, ...], Field(strict=False)] | None
+    """Voxel size; None where each scan was fitted into the grid."""
+    autoencoder: AutoencoderSettings
+    diffusion: DiffusionSettings
+    latent_mean: Annotated[tuple[float, ...], Field(strict=False)]
+    latent_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)]
+
+
+@final
+@dataclass(frozen=True)
+class Generator:
+    """A site's generator, ready to sample from."""
+
+    config: BundleConfig
+    autoencoder: Autoencoder
+    flow: Denoiser
+
+    @property
+    def scale(self) -> LatentScale:
+        """The scale of the site's training latents."""
+        return LatentScale(self.config.latent_mean, self.config.latent_std)
+
+
+def build_networks(config: BundleConfig) -> tuple[Autoencoder, Denoiser]:
+    """Build the networks that a config describes, with arbitrary weights."""
+    dims = len(config.grid)
+    autoencoder = Autoencoder(config.autoencoder, num_channels=len(config.channels), dims=dims)
+    flow = Denoiser(
+        config.diffusion,
+        latent_channels=config.autoencoder.latent_channels,
+        num_classes=len(config.classes),
+        num_channels=len(config.channels),
+        dims=dims,
+    )
+    return autoencoder.eval(), flow.eval()
+
+
+def write_weights(path: Path, model: nn.Module) -> None:
+    """Write a model's weights as safetensors, whole; the same weights give the same bytes."""
+    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def write_bundle(
+    folder: Path,
+    generator: Generator,
+    *,
+    card: Mapping[str, Any],
+    card_text: str,
+    signing_key: Ed25519PrivateKey,
+) -> None:
+    """Write a signed bundle. `SIGNATURE.json` comes last: a folder without it is no bundle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "SIGNATURE.json").unlink(missing_ok=True)
+    for name, model in zip(WEIGHTS, (generator.autoencoder, generator.flow), strict=True):
+        write_weights(folder / name, model)
+    write_json(folder / "config.json", generator.config.model_dump(mode="json"))
+    write_json(folder / "card.json", dict(card))
+    write_text(folder / "card.md", card_text)
+    sums = "".join(f"{digest_of_file(folder / name)}  {name}\n" for name in SIGNED)
+    write_text(folder / "SHA256SUMS", sums)
+    public = signing_key.public_key().public_bytes_raw()
+    write_json(
+        folder / "SIGNATURE.json",
+        {
+            "algorithm": "Ed25519",
+            "public_key": base64.b64encode(public).decode(),
+            "signature": base64.b64encode(signing_key.sign(sums.encode())).decode(),
+        },
+    )
+
+
+def site_key(site: str, *, seed: int) -> tuple[Ed25519PrivateKey, bool]:
+    """Return a site's signing key, and whether it is its own.
+
+    A hospital names the PEM file of its key in the environment variable SITESYNTH_SIGNING_KEY. A
+    study on one machine signs with a development key that anyone can derive from its seed: that
+    proves integrity, not origin, and the card says so.
+
+    Raises:
+        BundleError: If the named file is not an unencrypted Ed25519 private key.
+    """
+    named = os.environ.get(KEY_VARIABLE)
+    if named is None:
+        half = [seeds.derive_seed(seed, "signing-key", site, part) for part in range(4)]
+        return Ed25519PrivateKey.from_private_bytes(
+            b"".join(value.to_bytes(8, "big") for value in half)
+        ), False
+    try:
+        key = load_pem_private_key(Path(named).read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise BundleError(
+            f"{KEY_VARIABLE} names {named}, which is not an unencrypted PEM private key: {error}."
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BundleError(f"{KEY_VARIABLE} names {named}, whose key is not Ed25519.")
+    return key, True
+
+
+def bundle_digest(folder: Path) -> str:
+    """Return the digest that names a bundle: that of its list of digests."""
+    return digest_of_file(folder / "SHA256SUMS")
+
+
+def verify_bundle(folder: Path, *, public_key: bytes | None = None) -> BundleConfig:
+    """Check everything about a bundle that can be checked without loading its weights.
+
+    Args:
+        folder: The bundle.
+        public_key: The 32 bytes that the site gave beforehand; None accepts the key in the bundle,
+            which proves that the bundle is whole, but not whose it is.
+
+    Returns:
+        Its config.
+
+    Raises:
+        BundleError: At the first thing that is wrong; names the file and the rule.
+    """
+    _check_files(folder)
+    _check_signature(folder, public_key)
+    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        if digest != digest_of_file(folder / name):
+            raise BundleError(f"{folder / name} is not the file that was signed. Ask for it again.")
+    config = _read_config(folder / "config.json")
+    with torch.device("meta"):
+        networks = build_networks(config)
+    for name, network in zip(WEIGHTS, networks, strict=True):
+        _check_header(folder / name, network.state_dict())
+    return config
+
+
+def read_bundle(folder: Path, *, public_key: bytes | None = None) -> Generator:
+    """Verify a bundle and load its generator.
+
+    Raises:
+        BundleError: As for `verify_bundle`, and if a weight is not finite.
+    """
+    config = verify_bundle(folder, public_key=public_key)
+    networks = build_networks(config)
+    for name, network in zip(WEIGHTS, networks, strict=True):
+        weights = load_file(folder / name)
+        bad = sorted(key for key, value in weights.items() if not torch.isfinite(value).all())
+        if bad:
+            raise BundleError(f"{folder / name}: weights {bad[:3]} are not finite numbers.")
+        network.load_state_dict(weights, strict=True)
+    return Generator(config, *networks)
+
+
+def _check_files(folder: Path) -> None:
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is not a bundle: it is not a folder.")
+    found = {path.name for path in folder.iterdir()}
+    if found != set(SIZE_LIMITS):
+        missing, extra = sorted(set(SIZE_LIMITS) - found), sorted(found - set(SIZE_LIMITS))
+        raise BundleError(
+            f"{folder} is not a bundle: missing {missing}, unexpected {extra}. "
+            "A bundle holds exactly the files that `package` writes."
+        )
+    for name, limit in SIZE_LIMITS.items():
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{path} must be a plain file, not a link or a folder.")
+        if path.stat().st_size > limit:
+            raise BundleError(f"{path} has {path.stat().st_size} bytes; at most {limit} are read.")
+
+
+def _check_signature(folder: Path, public_key: bytes | None) -> None:
+    signature = _strict_json(folder / "SIGNATURE.json")
+    sums = (folder / "SHA256SUMS").read_bytes()
+    try:
+        given = base64.b64decode(signature["public_key"], validate=True)
+        signed = base64.b64decode(signature["signature"], validate=True)
+        if public_key is not None and given != public_key:
+            raise BundleError(
+                f"{folder} is signed with key {signature['public_key']}, which is not the key that "
+                "this site gave."
+            )
+        Ed25519PublicKey.from_public_bytes(given).verify(signed, sums)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder / 'SIGNATURE.json'} is malformed: {error!r}.") from error
+    except InvalidSignature as error:
+        raise BundleError(
+            f"{folder / 'SHA256SUMS'} does not match its signature: the bundle was altered."
+        ) from error
+    names = [line.partition("  ")[2] for line in sums.decode(errors="replace").splitlines()]
+    if sorted(names) != sorted(SIGNED):
+        raise BundleError(f"{folder / 'SHA256SUMS'} lists {names}; it must list {list(SIGNED)}.")
+
+
+def _strict_json(path: Path) -> Any:
+    """Read JSON from another site: no duplicate keys, no NaN, bounded depth and numbers."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            raise BundleError(f"{path} names a key twice.")
+        return dict(pairs)
+
+    def refuse(constant: str) -> None:
+        raise BundleError(f"{path} holds {constant}, which is not a number.")
+
+    try:
+        return json.loads(
+            path.read_text(encoding="utf-8"), object_pairs_hook=unique, parse_constant=refuse
+        )
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON: {error}.") from error
+
+
+def _read_config(path: Path) -> BundleConfig:
+    raw = _strict_json(path)
+    if isinstance(raw, dict) and raw.get("schema_version") != SCHEMA:
+        raise BundleError(
+            f"{path} has schema {raw.get('schema_version')!r}; this version reads schema {SCHEMA}."
+        )
+    try:
+        config = BundleConfig.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: {key}: {first['msg']}.") from error
+    if not len(config.latent_mean) == len(config.latent_std) == config.autoencoder.latent_channels:
+        raise BundleError(f"{path}: one latent mean and std per latent channel are needed.")
+    return config
+
+
+def _check_header(path: Path, expected: Mapping[str, Tensor]) -> None:
+    """Compare a safetensors header with what the config implies, before any weight is read."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            raise BundleError(f"{path} has a header of {length} bytes; {MAX_HEADER_BYTES} is most.")
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not a safetensors file: {error}.") from error
+    if not isinstance(header, dict):
+        raise BundleError(f"{path} is not a safetensors file: its header is no object.")
+    header.pop("__metadata__", None)
+    if set(header) != set(expected):
+        wrong = sorted(set(header) ^ set(expected))
+        raise BundleError(f"{path}: weights {wrong[:3]} do not fit config.json ({len(wrong)} do not).")
+    for name, value in expected.items():
+        found = header[name]
+        if not isinstance(found, dict) or found.get("shape") != list(value.shape) or (
+            found.get("dtype") != "F32"
+        ):
+            raise BundleError(
+                f"{path}: weight {name} must be F32 of shape {list(value.shape)}, got {found}."
+            )

@@ -1,0 +1,109 @@
+"""Training a site's flow over its latents."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sitesynth import seeds
+from sitesynth.generators import flow
+from sitesynth.generators.denoiser import Conditions, Denoiser
+from sitesynth.generators.latents import Latents, LatentScale
+from sitesynth.settings import DiffusionSettings
+from sitesynth.training import Average, OnStep, autocast, best_device, train
+
+
+__all__ = ["train_diffusion", "validation_losses"]
+
+VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Noise levels at which the held-out loss is told apart."""
+
+
+def train_diffusion(
+    latents: Latents,
+    labels: Tensor,
+    scale: LatentScale,
+    *,
+    settings: DiffusionSettings,
+    num_classes: int,
+    seed: int,
+    site: str,
+    checkpoint: Path | None = None,
+    on_step: OnStep = lambda step, losses: None,
+) -> Denoiser:
+    """Train the conditional flow of one site.
+
+    Args:
+        latents: Encoded training scans.
+        labels: Their class numbers, -1 for unknown.
+        scale: The scale of all training latents.
+        settings: The `diffusion` section of params.yaml.
+        num_classes: Classes of the task's label.
+        seed: Root seed of the study.
+        site: Whose flow it is; names the randomness.
+        checkpoint: Where the state is kept, for a run that is killed.
+        on_step: Told each step's loss.
+
+    Returns:
+        The network with its averaged weights, in evaluation mode, on the CPU.
+
+    Raises:
+        TrainingError: If the loss diverges.
+    """
+    device = best_device()
+    with seeds.isolated(seeds.generator(seed, "diffusion", site, "weights")):
+        model = Denoiser(
+            settings,
+            latent_channels=latents.mean.shape[2],
+            num_classes=num_classes,
+            num_channels=latents.presence.shape[1],
+            dims=latents.mean.ndim - 3,
+        )
+    model.to(device)
+    average = Average(model, settings.ema_decay)
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        rng = seeds.generator(seed, "diffusion", site, "step", step)
+        chosen = torch.randint(len(labels), (settings.batch_size,), generator=rng)
+        data = scale.normalize(latents.draw(chosen, rng=rng))
+        conditions = Conditions(labels[chosen], latents.presence[chosen]).hide_labels(
+            probability=settings.condition_dropout, rng=rng
+        )
+        t = flow.draw_times(len(chosen), rng=rng)
+        noise = torch.randn(data.shape, generator=rng)
+        mixed, velocity = flow.interpolate(data, noise, t)
+        with autocast(device):
+            predicted = model(mixed.to(device), t.to(device), conditions.to(device))
+        return {"loss": (predicted.float() - velocity.to(device)).square().mean()}
+
+    train(
+        model,
+        losses_at,
+        num_steps=settings.num_steps,
+        learning_rate=settings.learning_rate,
+        average=average,
+        checkpoint=checkpoint,
+        on_step=on_step,
+    )
+    model.load_state_dict(average.weights)
+    return model.cpu()
+
+
+@torch.no_grad()
+def validation_losses(
+    model: Denoiser, latents: Latents, labels: Tensor, scale: LatentScale, *, seed: int, site: str
+) -> dict[float, float]:
+    """Return the mean squared error of the velocity at each of `VALIDATION_TIMES`.
+
+    The same noise is used at every call, so that two models, or training and held-out scans, are
+    compared on the same draws.
+    """
+    losses = {}
+    for time in VALIDATION_TIMES:
+        rng = seeds.generator(seed, "validation-loss", site, str(time))
+        data = scale.normalize(latents.draw(torch.arange(len(labels)), rng=rng))
+        t = torch.full((len(labels),), time)
+        mixed, velocity = flow.interpolate(data, torch.randn(data.shape, generator=rng), t)
+        predicted = model(mixed, t, Conditions(labels, latents.presence))
+        losses[time] = float((predicted - velocity).square().mean())
+    return losses

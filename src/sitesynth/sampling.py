@@ -1,0 +1,166 @@
+"""From a generator bundle to synthetic scans.
+
+A synthetic scan is identified by (seed, site, class, index). Its noise comes from those words
+alone, so scan 17 is the same scan in any batch, in any order, and after any interruption (to the
+last digits of floating-point sums, which depend on the batch's size).
+
+Axes: n = scans, c = channels, k = latent channels, then the grid.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sitesynth import seeds
+from sitesynth.generators import flow
+from sitesynth.generators.bundle import Generator
+from sitesynth.generators.denoiser import Conditions
+from sitesynth.images import MASK, write_index, write_voxels
+from sitesynth.settings import SamplingSettings
+from sitesynth.storage import read_json, write_json
+from sitesynth.training import best_device
+
+
+__all__ = ["draw_noise", "sample_images", "write_samples"]
+
+MASK_THRESHOLD = 0.5
+
+
+def draw_noise(
+    indices: Sequence[int], shape: Sequence[int], *, seed: int, site: str, name: str
+) -> Float[Tensor, "n ..."]:
+    """Draw the starting noise of the synthetic scans numbered `indices` of one class."""
+    rngs = [seeds.generator(seed, "sampling", site, name, index) for index in indices]
+    return torch.stack([torch.randn(tuple(shape), generator=rng) for rng in rngs])
+
+
+@torch.no_grad()
+def sample_images(
+    generator: Generator,
+    noise: Float[Tensor, "n k ..."],
+    labels: Sequence[int],
+    *,
+    num_steps: int,
+    guidance: float,
+) -> Float[Tensor, "n c ..."]:
+    """Turn noise into scans of the given classes, with every channel present.
+
+    Args:
+        generator: The site's generator.
+        noise: Standard normal noise on the latent grid.
+        labels: A class number per scan; -1 asks for no class in particular.
+        num_steps: Heun steps.
+        guidance: Classifier-free guidance scale.
+
+    Returns:
+        Scans in [0, 1]; the mask channel is 0 or 1.
+    """
+    device = best_device()
+    network = generator.flow.to(device)
+    conditions = Conditions(
+        torch.tensor(labels), torch.ones(len(labels), len(generator.config.channels), dtype=torch.bool)
+    ).to(device)
+    both = Conditions(
+        torch.cat([conditions.labels, conditions.without_labels().labels]),
+        conditions.presence.repeat(2, 1),
+    )
+
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        if guidance == 1:
+            return network(x, t, conditions)  # type: ignore[no-any-return]
+        conditional, unconditional = network(x.repeat(2, *[1] * (x.ndim - 1)), t.repeat(2), both).chunk(2)
+        return flow.guided(conditional, unconditional, scale=guidance)
+
+    latents = flow.integrate(velocity, noise.to(device), times=flow.time_grid(num_steps))
+    decoder = generator.autoencoder.to(device)
+    images = decoder.decode(generator.scale.restore(latents)).clamp(0, 1).float().cpu()
+    if generator.config.channels[-1] == MASK:
+        images[:, -1] = (images[:, -1] > MASK_THRESHOLD).float()
+    return images
+
+
+def latent_shape(generator: Generator) -> tuple[int, ...]:
+    """Return the shape of one scan's latents: channels, then the latent grid."""
+    settings = generator.config.autoencoder
+    halvings = 2 ** (len(settings.channels) - 1)
+    grid = zip(generator.config.grid, settings.patch, strict=True)
+    return (settings.latent_channels, *(size // (fold * halvings) for size, fold in grid))
+
+
+def write_samples(
+    folder: Path,
+    generator: Generator,
+    *,
+    counts: Sequence[int],
+    settings: SamplingSettings,
+    bundle_digest: str,
+    seed: int,
+    on_scan: Callable[[], None] = lambda: None,
+) -> None:
+    """Sample an exact number of scans per class into an image set, continuing where it stopped.
+
+    Args:
+        folder: The image set to write. Each scan has a JSON sidecar that says where it came from.
+        generator: The site's generator.
+        counts: Scans per class, in class order.
+        settings: The `sampling` section of params.yaml.
+        bundle_digest: What names the bundle; see `generators.bundle.bundle_digest`.
+        seed: Root seed of the study.
+        on_scan: Called after each scan.
+    """
+    config = generator.config
+    shape = latent_shape(generator)
+    rows = []
+    for number, (name, count) in enumerate(zip(config.classes, counts, strict=True)):
+        for start in range(0, count, settings.batch_size):
+            # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
+            indices = range(start, start + settings.batch_size)
+            wanted = indices[: count - start]
+            origin = {
+                "bundle": bundle_digest,
+                "site": config.site,
+                "seed": seed,
+                "label": name,
+                "num_steps": settings.num_steps,
+                "guidance": settings.guidance,
+            }
+            names = [f"{config.site}-{name}-{index:05d}" for index in wanted]
+            if not all(_is_done(folder, scan, origin) for scan in names):
+                noise = draw_noise(indices, shape, seed=seed, site=config.site, name=name)
+                images = sample_images(
+                    generator,
+                    noise,
+                    [number] * len(indices),
+                    num_steps=settings.num_steps,
+                    guidance=settings.guidance,
+                )
+                for scan, index, image in zip(names, wanted, images, strict=False):
+                    write_voxels(folder, scan, np.asarray(image))
+                    write_json(folder / "sidecars" / f"{scan}.json", {**origin, "index": index})
+            for scan in names:
+                on_scan()
+                rows.append(
+                    {"scan_id": scan, "patient_id": scan, "site": config.site, "split": "train"}
+                    | {f"has_{channel}": "true" for channel in config.channels}
+                    | {config.label: name}
+                )
+    write_index(
+        folder,
+        channels=config.channels,
+        grid=config.grid,
+        rows=rows,
+        about={"bundle": bundle_digest, "spacing_mm": config.spacing_mm},
+    )
+
+
+def _is_done(folder: Path, scan: str, origin: dict[str, object]) -> bool:
+    """Return whether a scan was sampled by the same bundle with the same settings."""
+    sidecar = folder / "sidecars" / f"{scan}.json"
+    if not (sidecar.exists() and (folder / "voxels" / f"{scan}.npy").exists()):
+        return False
+    found = read_json(sidecar)
+    return {key: found.get(key) for key in origin} == origin

@@ -1,0 +1,199 @@
+"""The one training loop: for autoencoders, flows and classifiers, in two and three dimensions.
+
+A step's randomness is its own: the loss of step k draws from a generator derived from (seed, scope,
+k). So a resumed run needs no generator's state, and takes the very steps an undisturbed one would.
+
+Resuming is exact: weights, averaged weights, both moments of AdamW and the step's number are kept;
+the learning rate is a function of the step. A checkpoint is a safetensors file, written whole.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import final
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sitesynth.errors import TrainingError
+from sitesynth.storage import replacing
+
+
+__all__ = [
+    "Average",
+    "OnStep",
+    "autocast",
+    "best_device",
+    "channels_last",
+    "learning_rate_at",
+    "train",
+]
+
+OnStep = Callable[[int, Mapping[str, float]], None]
+"""Called after each optimizer step with the step's number, from 1, and its losses."""
+
+MAX_GRADIENT_NORM = 1.0
+WARMUP_FRACTION = 0.05
+CHECKPOINT_EVERY_S = 20.0
+
+
+def best_device() -> torch.device:
+    """Return the accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def autocast(device: torch.device) -> Iterator[None]:
+    """Compute in bfloat16 where the hardware has it; on a CPU without it, in float32.
+
+    A CPU that only emulates bfloat16 is several times slower with it than without.
+    """
+    enabled = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+        yield
+
+
+def channels_last(model: nn.Module, dims: int) -> None:
+    """Put a model's weights into the layout in which convolutions are fast.
+
+    In the default layout, backward passes of 3D convolutions on a CPU are an order of magnitude
+    slower.
+    """
+    layout = torch.channels_last_3d if dims == 3 else torch.channels_last  # noqa: PLR2004
+    model.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def learning_rate_at(step: int, *, num_steps: int, peak: float) -> float:
+    """Return the step size of one step: linear warm-up, then half a cosine down to zero.
+
+    Args:
+        step: Number of the step, from 1.
+        num_steps: Steps of the whole run.
+        peak: Largest step size, reached at the end of the warm-up.
+    """
+    warmup = max(1, round(WARMUP_FRACTION * num_steps))
+    if step <= warmup:
+        return peak * step / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
+
+
+@final
+class Average:
+    """Exponential moving average of a model's weights, with a warm start.
+
+    The decay of step k is min(decay, (1 + k) / (10 + k)), so that early weights are soon forgotten
+    (as in Song et al., 2021, whose code does so).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move the average toward the model's weights after step `step`."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.weights[name].lerp_(value, 1 - decay)
+            else:
+                self.weights[name].copy_(value)
+
+
+def train(
+    model: nn.Module,
+    losses_at: Callable[[int], Mapping[str, Tensor]],
+    *,
+    num_steps: int,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    average: Average | None = None,
+    checkpoint: Path | None = None,
+    on_step: OnStep = lambda step, losses: None,
+) -> None:
+    """Take `num_steps` steps of AdamW on a model, in place.
+
+    Args:
+        model: The model, on its device.
+        losses_at: Computes the losses of step k (from 1); the one named `loss` is minimized. Draws
+            from generators of its own that depend on k alone.
+        num_steps: Steps of the whole run, those before an interruption included.
+        learning_rate: Peak step size; see `learning_rate_at`.
+        weight_decay: Decoupled weight decay.
+        average: Follows the weights, if given.
+        checkpoint: Where the state is kept about every 20 seconds; continued from if it exists.
+        on_step: Told each step's losses.
+
+    Raises:
+        TrainingError: If the loss is no longer a finite number.
+    """
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, weight_decay=weight_decay, foreach=True
+    )
+    done = 0
+    if checkpoint is not None and checkpoint.exists():
+        done = _restore(checkpoint, model, optimizer, average)
+    saved_at = time.monotonic()
+    model.train()
+    for step in range(done + 1, num_steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, num_steps=num_steps, peak=learning_rate)
+        losses = losses_at(step)
+        optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if not math.isfinite(values["loss"]):
+            raise TrainingError(
+                f"the loss of step {step} of {num_steps} is {values['loss']}. "
+                "Lower learning_rate (a third is a good next try) and check the input's range."
+            )
+        nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        optimizer.step()
+        if average is not None:
+            average.update(model, step)
+        on_step(step, values)
+        if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+            _save(checkpoint, model, optimizer, average, step)
+            saved_at = time.monotonic()
+    model.eval()
+
+
+def _save(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+    step: int,
+) -> None:
+    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average/{name}": value for name, value in average.weights.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary, metadata={"step": str(step)})
+
+
+def _restore(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+) -> int:
+    """Put a saved state back, and return the number of the last step it has taken."""
+    tensors = load_file(path)
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        part, _, key = name.partition("/")
+        parts[part][key] = value
+    model.load_state_dict(parts["model"])
+    if average is not None:
+        for name, value in parts["average"].items():
+            average.weights[name].copy_(value)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts["optimizer"].items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return int(state[0]["step"])
