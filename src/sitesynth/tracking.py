@@ -1,6 +1,284 @@
-"""Recording runs in MLflow: the only module, with `registry`, that imports it.
+"""What a stage tells about itself while it runs, and where that goes.
 
-One experiment per study. One parent run per study, and below it one run per stage instance, named
-as DVC names it (`train_autoencoder@alder`). A stage's newest finished run carries the tag
-`current = true`, so that the filter `tags.current = "true"` shows what `dvc.lock` describes.
+A stage writes a *journal*, `mlruns/journals/<time>-<stage@item>/`: one line of JSON per event, and
+the figures and files it wants kept. A *recorder*, one process for all stages of a `dvc repro`,
+copies journals into MLflow while they grow (`sitesynth.mlruns`) and ends when nothing is left.
+
+Why not call MLflow from the stage: importing it and opening its database takes 3 s, sixty times
+per study, and a fresh database does not survive two first users. A line in a file takes
+microseconds, and the journal of a stage that was killed is still there.
+
+What MLflow then shows: one experiment per study, one parent run per study, and below it one run
+per stage instance, named as DVC names it (`train_autoencoder@alder`). A stage's newest finished
+run carries the tag `current = true`, so that the filter `tags.current = "true"` shows what
+`dvc.lock` describes.
 """
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from sitesynth.progress import show_progress
+
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+
+__all__ = [
+    "OnStep",
+    "Run",
+    "Silent",
+    "is_locked",
+    "journals_folder",
+    "locked",
+    "mlruns_folder",
+    "record_run",
+]
+
+OnStep = Callable[[int, Mapping[str, float]], None]
+"""Told after each step: its number, counted from 1, and what was measured in it."""
+
+MLRUNS = "SITESYNTH_MLRUNS"
+"""Environment variable: another folder than `mlruns`."""
+
+RECORDER = "SITESYNTH_RECORDER"
+"""Environment variable: `off` leaves the journals for whoever next opens MLflow's database."""
+
+EVENTS = "events.jsonl"
+ARTIFACTS = "artifacts"
+ALIVE = "alive"
+"""File in a journal that its writer holds a lock on: a kernel drops a dead process's locks."""
+
+
+class Run(Protocol):
+    """What a stage may tell about itself while it runs."""
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+        """Record numbers, as of an optimizer step or round; None for a stage's one result."""
+        ...
+
+    def log_figure(self, name: str, figure: "matplotlib.figure.Figure") -> None:
+        """Keep a figure as the PNG artifact `<name>.png`; `name` may contain folders."""
+        ...
+
+    def log_file(self, path: Path, *, folder: str) -> None:
+        """Keep a copy of a file as an artifact in `folder`; "" is the top."""
+        ...
+
+    def log_text(self, name: str, text: str) -> None:
+        """Keep a text as the artifact `name`, whose suffix tells MLflow how to show it."""
+        ...
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run, by which runs are searched."""
+        ...
+
+    def log_dataset(self, name: str, *, digest: str, num_scans: int, context: str) -> None:
+        """Record that the stage used a set of scans.
+
+        Args:
+            name: What the set is, e.g. `alder/train`.
+            digest: Of its content; the first 32 characters are kept.
+            num_scans: Its size.
+            context: What it was used for, e.g. `training`.
+        """
+        ...
+
+    def progress(self, total: int, title: str) -> AbstractContextManager[OnStep]:
+        """Show how far a loop of `total` steps is, and record what is measured in each.
+
+        The context is a function to call after each step. Measured values become metrics over
+        steps, named as given.
+        """
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A run that records nothing and shows nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+        """Do nothing."""
+
+    def log_figure(self, name: str, figure: "matplotlib.figure.Figure") -> None:
+        """Do nothing."""
+
+    def log_file(self, path: Path, *, folder: str) -> None:
+        """Do nothing."""
+
+    def log_text(self, name: str, text: str) -> None:
+        """Do nothing."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def log_dataset(self, name: str, *, digest: str, num_scans: int, context: str) -> None:
+        """Do nothing."""
+
+    def progress(self, total: int, title: str) -> AbstractContextManager[OnStep]:  # noqa: ARG002
+        """Return a function that does nothing."""
+        return nullcontext(_ignore)
+
+
+def _ignore(step: int, values: Mapping[str, float]) -> None:
+    """Do nothing."""
+
+
+def mlruns_folder() -> Path:
+    """Return the folder of MLflow's database and artifacts: `mlruns`, if not told otherwise."""
+    return Path(os.environ.get(MLRUNS, "mlruns"))
+
+
+def journals_folder() -> Path:
+    """Return the folder of the journals that MLflow does not have yet."""
+    return mlruns_folder() / "journals"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, waiting for it as long as another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a living process holds a lock file."""
+    if not path.exists():
+        return False
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def record_run(
+    stage: str,
+    item: str | None,
+    *,
+    study: str,
+    params: Mapping[str, object],
+    inputs: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> Iterator[Run]:
+    """Record what happens in the block as one MLflow run.
+
+    Args:
+        stage: Name of the DVC stage.
+        item: Which instance of it, as DVC names it after `@`; None where there is one only.
+        study: Name of the study; MLflow's experiment bears it.
+        params: The settings the stage obeys, by section.
+        inputs: Digest of each input, by name.
+        tags: Tags from the start, e.g. `site`.
+
+    Yields:
+        The run. An exception marks it as failed and is raised on; a stage that is killed leaves a
+        run that is marked as killed.
+    """
+    name = stage if item is None else f"{stage}@{item}"
+    folder = journals_folder() / f"{time.time_ns()}-{os.getpid()}-{name}"
+    folder.mkdir(parents=True)
+    status = "FAILED"
+    with locked(folder / ALIVE), (folder / EVENTS).open("a", encoding="utf-8", buffering=1) as file:
+        run = _JournalRun(folder, file.write)
+        start = {"study": study, "stage": stage, "item": item, "name": name, "commit": _commit()}
+        run.write("start", **start, params=params, inputs=dict(inputs), tags=dict(tags))
+        _start_recorder()
+        try:
+            yield run
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            run.write("end", status=status)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _JournalRun:
+    """Writes events into a journal."""
+
+    folder: Path
+    write_line: Callable[[str], object]
+
+    def write(self, event: str, **content: Any) -> None:
+        moment = time.time_ns() // 1_000_000
+        # Not `allow_nan=False`: that a loss became NaN is what one looks for in a journal.
+        line = json.dumps({"event": event, "time_ms": moment, **content}, default=str)
+        self.write_line(line + "\n")
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+        self.write("metrics", step=step or 0, values={k: float(v) for k, v in metrics.items()})
+
+    def log_figure(self, name: str, figure: "matplotlib.figure.Figure") -> None:
+        figure.savefig(self._artifact(f"{name}.png"), dpi=150, bbox_inches="tight")
+
+    def log_file(self, path: Path, *, folder: str) -> None:
+        shutil.copyfile(path, self._artifact(f"{folder}/{path.name}" if folder else path.name))
+
+    def log_text(self, name: str, text: str) -> None:
+        self._artifact(name).write_text(text, encoding="utf-8")
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self.write("tags", tags=dict(tags))
+
+    def log_dataset(self, name: str, *, digest: str, num_scans: int, context: str) -> None:
+        self.write("dataset", name=name, digest=digest, num_scans=num_scans, context=context)
+
+    @contextmanager
+    def progress(self, total: int, title: str) -> Iterator[OnStep]:
+        with show_progress(total, title) as show:
+
+            def on_step(step: int, values: Mapping[str, float]) -> None:
+                show(step, values)
+                self.log_metrics(values, step=step)
+
+            yield on_step
+
+    def _artifact(self, name: str) -> Path:
+        path = self.folder / ARTIFACTS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _commit() -> str:
+    """Return the git commit of the working folder, `unknown` outside git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _start_recorder() -> None:
+    """Start the process that copies journals into MLflow, unless there is one."""
+    # The journal exists before this look, and a recorder looks once more after it let go of its
+    # lock: one of the two sees the other.
+    if os.environ.get(RECORDER) == "off" or is_locked(mlruns_folder() / "recorder.lock"):
+        return
+    with (mlruns_folder() / "recorder.log").open("ab") as log:
+        # In its own session, because Ctrl-C is meant for the stage.
+        subprocess.Popen(
+            [sys.executable, "-m", "sitesynth.mlruns"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
