@@ -1,0 +1,93 @@
+"""A strategy's classifier on disk: one set of weights per seed, and how to use them.
+
+    classifier.json              architecture, input and decision; schema `ClassifierConfig`
+    seed_<k>.safetensors         weights of each training
+
+Its prediction is the mean of the members' probabilities.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, final
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sitesynth import seeds
+from sitesynth.classifiers.network import Classifier, build_classifier
+from sitesynth.classifiers.training import predict
+from sitesynth.errors import MissingInputError
+from sitesynth.settings import ClassifierSettings, GridSettings, IntensitySettings, Section
+from sitesynth.storage import read_json, replacing, write_json
+
+
+__all__ = ["ClassifierConfig", "Ensemble", "read_ensemble", "write_ensemble"]
+
+
+class ClassifierConfig(Section):
+    """What rebuilds a classifier and prepares scans for it."""
+
+    strategy: str
+    label: str
+    classes: Annotated[tuple[str, ...], Field(strict=False)]
+    """Classes in the order of their numbers."""
+    positive: str
+    threshold: float
+    """Probability of `positive` from which a scan is called so; chosen on validation."""
+    sequences: Annotated[tuple[str, ...], Field(strict=False)]
+    """Input channels in order."""
+    grid: GridSettings
+    intensity: IntensitySettings
+    classifier: ClassifierSettings
+
+
+@final
+class Ensemble:
+    """The classifiers of a strategy's seeds."""
+
+    def __init__(self, config: ClassifierConfig, members: Sequence[nn.Module]) -> None:
+        self.config = config
+        self.members = list(members)
+
+    def predict_members(
+        self, images: Float[Tensor, "n s ..."]
+    ) -> Float[Tensor, "members n"]:
+        """Return each member's probability of the positive class."""
+        positive = self.config.classes.index(self.config.positive)
+        return torch.stack([predict(member, images)[:, positive] for member in self.members])
+
+
+def write_ensemble(folder: Path, ensemble: Ensemble) -> None:
+    """Write a strategy's classifier; the config comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, member in enumerate(ensemble.members):
+        tensors = {name: value.contiguous() for name, value in member.state_dict().items()}
+        with replacing(folder / f"seed_{number}.safetensors") as temporary:
+            save_file(tensors, temporary)
+    write_json(folder / "classifier.json", ensemble.config.model_dump(mode="json"))
+
+
+def read_ensemble(folder: Path) -> Ensemble:
+    """Read a strategy's classifier.
+
+    Raises:
+        MissingInputError: If the folder holds none.
+    """
+    if not (folder / "classifier.json").exists():
+        raise MissingInputError(f"{folder} holds no classifier (classifier.json); run `dvc repro`.")
+    config = ClassifierConfig.model_validate(read_json(folder / "classifier.json"))
+    members = []
+    for number in range(config.classifier.num_seeds):
+        member: Classifier = build_classifier(
+            config.classifier,
+            num_sequences=len(config.sequences),
+            num_classes=len(config.classes),
+            dims=len(config.grid.shape),
+            rng=seeds.generator(0, "overwritten"),
+        )
+        member.load_state_dict(load_file(folder / f"seed_{number}.safetensors"), strict=True)
+        members.append(member.eval())
+    return Ensemble(config, members)

@@ -1,0 +1,285 @@
+"""Training one classifier on one pool of scans, and judging it on held-out ones.
+
+Every batch is balanced: each scan is drawn by first drawing a stratum, a (site, origin, class)
+triple, and then a scan of it. So no site and no class outweighs another, whatever their sizes, and
+the classifier learns posteriors under equal prevalence.
+
+Axes: n = scans, s = sequences, then the grid.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sitesynth import seeds
+from sitesynth.errors import TrainingError
+from sitesynth.images import ImageSet
+from sitesynth.settings import ClassifierSettings
+from sitesynth.training import OnStep, autocast, train
+
+
+__all__ = [
+    "Examples",
+    "ValidationScore",
+    "Validator",
+    "augment",
+    "choose_threshold",
+    "draw_balanced",
+    "examples_of",
+    "pool_scores",
+    "predict",
+    "score",
+    "score_probabilities",
+    "thresholds",
+    "train_on",
+]
+
+PREDICT_BATCH = 16
+MAX_SHIFT = 2
+MAX_GAIN = 0.15
+MAX_NOISE = 0.03
+NUM_THRESHOLDS = 19
+
+
+@final
+@dataclass(frozen=True)
+class Examples:
+    """Labelled scans in memory, ready to draw from."""
+
+    images: Float[Tensor, "n s ..."]
+    presence: Bool[Tensor, "n s"]
+    labels: Int[Tensor, " n"]
+    strata: Int[Tensor, " n"]
+    """Number of each scan's stratum, from 0."""
+
+    def __len__(self) -> int:
+        """Return the number of scans."""
+        return len(self.labels)
+
+
+def examples_of(
+    sets: Sequence[ImageSet], *, label: str, classes: Sequence[str], origins: Sequence[str]
+) -> Examples:
+    """Load the labelled scans of some image sets, without their masks.
+
+    Args:
+        sets: Image sets on one grid; scans of unknown label are left out.
+        label: The label column.
+        classes: Its classes, in order.
+        origins: One word per set, e.g. real or synthetic, that separates strata.
+
+    Raises:
+        TrainingError: If a class has no scan at all.
+    """
+    images, presence, labels, names = [], [], [], []
+    for images_of_set, origin in zip(sets, origins, strict=True):
+        known = images_of_set.labelled(label)
+        sequences = len(known.sequences)
+        images.append(known.load(range(len(known)))[:, :sequences])
+        presence.append(known.presence[:, :sequences])
+        labels.append(known.labels(label, classes))
+        names += [
+            (site, origin, cell)
+            for site, cell in zip(known.table["site"], known.table[label], strict=True)
+        ]
+    found = torch.cat(labels)
+    absent = [name for number, name in enumerate(classes) if not (found == number).any()]
+    if absent:
+        raise TrainingError(
+            f"none of the {len(found)} scans to learn from is labelled {label} = {absent}; "
+            "a classifier needs scans of every class."
+        )
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    strata = torch.tensor([numbers[name] for name in names])
+    return Examples(torch.cat(images), torch.cat(presence), found, strata)
+
+
+def draw_balanced(strata: Int[Tensor, " n"], count: int, *, rng: torch.Generator) -> Tensor:
+    """Draw scans with replacement: a stratum, all equally likely, and then one of its scans."""
+    weights = 1.0 / strata.bincount()[strata].double()
+    return torch.multinomial(weights, count, replacement=True, generator=rng)
+
+
+def augment(
+    images: Float[Tensor, "n s ..."],
+    presence: Bool[Tensor, "n s"],
+    *,
+    sequence_dropout: float,
+    rng: torch.Generator,
+) -> Float[Tensor, "n s ..."]:
+    """Mirror, shift, rescale, blur with noise, and hide sequences, each scan in its own way.
+
+    Args:
+        images: Scans whose missing sequences are zero.
+        presence: Which sequences each scan has.
+        sequence_dropout: Probability that a present sequence is hidden; never the last one.
+        rng: Source of every choice.
+    """
+    count, sequences = presence.shape
+    dims = images.ndim - 2
+    shape = (count, sequences, *([1] * dims))
+    mirrored = torch.rand(count, generator=rng) < 0.5  # noqa: PLR2004
+    changed = torch.where(mirrored.reshape(-1, 1, *([1] * dims)), images.flip(2), images)
+    shifts = torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (count, dims), generator=rng)
+    changed = torch.stack(
+        [
+            scan.roll(tuple(shift.tolist()), dims=tuple(range(1, dims + 1)))
+            for scan, shift in zip(changed, shifts, strict=True)
+        ]
+    )
+    gain = 1 + MAX_GAIN * (2 * torch.rand(shape, generator=rng) - 1)
+    sigma = MAX_NOISE * torch.rand((count, *([1] * (dims + 1))), generator=rng)
+    noise = torch.randn(images.shape, generator=rng)
+    shown = presence & (torch.rand(presence.shape, generator=rng) >= sequence_dropout)
+    shown = torch.where(shown.any(dim=1, keepdim=True), shown, presence)
+    return (changed * gain + sigma * noise) * shown.reshape(shape)
+
+
+def train_on(
+    model: nn.Module,
+    examples: Examples,
+    *,
+    settings: ClassifierSettings,
+    scope: Sequence[str | int],
+    seed: int,
+    num_steps: int,
+    on_step: OnStep = lambda step, losses: None,
+) -> None:
+    """Train a classifier in place on one pool of scans.
+
+    Args:
+        model: The classifier, on its device.
+        examples: What to learn from.
+        settings: The `classifier` section of params.yaml.
+        scope: Words that name this training's randomness.
+        seed: Root seed of the study.
+        num_steps: Optimizer steps.
+        on_step: Told each step's loss.
+
+    Raises:
+        TrainingError: If the loss diverges.
+    """
+    device = next(model.parameters()).device
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        rng = seeds.generator(seed, *scope, "step", step)
+        chosen = draw_balanced(examples.strata, settings.batch_size, rng=rng)
+        batch = augment(
+            examples.images[chosen],
+            examples.presence[chosen],
+            sequence_dropout=settings.sequence_dropout,
+            rng=rng,
+        )
+        with autocast(device):
+            logits = model(batch.to(device))
+        loss = nn.functional.cross_entropy(logits.float(), examples.labels[chosen].to(device))
+        return {"loss": loss}
+
+    train(
+        model,
+        losses_at,
+        num_steps=num_steps,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        on_step=on_step,
+    )
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Float[Tensor, "n s ..."]) -> Float[Tensor, "n classes"]:
+    """Return class probabilities, a few scans at a time."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    parts = [
+        model(images[start : start + PREDICT_BATCH].to(device)).float().softmax(dim=1).cpu()
+        for start in range(0, len(images), PREDICT_BATCH)
+    ]
+    model.train(was_training)
+    return torch.cat(parts) if parts else torch.zeros((0, 0))
+
+
+@final
+@dataclass(frozen=True)
+class ValidationScore:
+    """What a site tells about a model after trying it on its own held-out scans: sums, no scan."""
+
+    loss_sum: float
+    """Sum of the log losses, each weighted so that the site's classes count alike."""
+    weight_sum: float
+    num_scans: int
+    hits: tuple[tuple[int, int], ...]
+    """At each of `thresholds()`: positives at or above it, negatives below it."""
+    positives: int
+    negatives: int
+
+    @property
+    def loss(self) -> float:
+        """Mean log loss, classes counting alike."""
+        return self.loss_sum / self.weight_sum
+
+
+def thresholds() -> list[float]:
+    """Return the probabilities at which sites count hits: 0.05, 0.10, ... 0.95."""
+    return [(step + 1) / (NUM_THRESHOLDS + 1) for step in range(NUM_THRESHOLDS)]
+
+
+def score(model: nn.Module, held_out: Examples, *, positive: int) -> ValidationScore:
+    """Try a model on held-out scans of one site."""
+    return score_probabilities(predict(model, held_out.images), held_out.labels, positive=positive)
+
+
+def score_probabilities(
+    probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], *, positive: int
+) -> ValidationScore:
+    """Sum up predictions of one site's held-out scans."""
+    picked = probabilities[torch.arange(len(labels)), labels].clamp_min(1e-6).double()
+    counts = labels.bincount(minlength=probabilities.shape[1])
+    weights = 1.0 / counts[labels].double()
+    is_positive = labels == positive
+    chance = probabilities[:, positive]
+    hits = tuple(
+        (int((chance[is_positive] >= cut).sum()), int((chance[~is_positive] < cut).sum()))
+        for cut in thresholds()
+    )
+    return ValidationScore(
+        loss_sum=float((-picked.log() * weights).sum()),
+        weight_sum=float(weights.sum()),
+        num_scans=len(labels),
+        hits=hits,
+        positives=int(is_positive.sum()),
+        negatives=int((~is_positive).sum()),
+    )
+
+
+def pool_scores(scores: Sequence[ValidationScore]) -> ValidationScore:
+    """Add up the scores of several sites, each weighted by its number of scans."""
+    return ValidationScore(
+        loss_sum=math.fsum(score.loss * score.num_scans for score in scores),
+        weight_sum=float(sum(score.num_scans for score in scores)),
+        num_scans=sum(score.num_scans for score in scores),
+        hits=tuple(
+            (sum(pair[0] for pair in at), sum(pair[1] for pair in at))
+            for at in zip(*(score.hits for score in scores), strict=True)
+        ),
+        positives=sum(score.positives for score in scores),
+        negatives=sum(score.negatives for score in scores),
+    )
+
+
+def choose_threshold(pooled: ValidationScore) -> float:
+    """Return the threshold of best balanced accuracy; of several, the one nearest to 0.5."""
+    best = [
+        (above / pooled.positives + below / pooled.negatives, -abs(cut - 0.5), cut)
+        for (above, below), cut in zip(pooled.hits, thresholds(), strict=True)
+    ]
+    return max(best)[2]
+
+
+Validator = Callable[[nn.Module], ValidationScore]
+"""A site's offer to try a model on its held-out scans and to tell sums only."""
