@@ -1,17 +1,12 @@
-"""What a stage tells about itself while it runs, and where that goes.
+"""What a stage tells about itself while it runs.
 
 A stage writes a *journal*, `mlruns/journals/<time>-<stage@item>/`: one line of JSON per event, and
-the figures and files it wants kept. A *recorder*, one process for all stages of a `dvc repro`,
-copies journals into MLflow while they grow (`sitesynth.mlruns`) and ends when nothing is left.
+the figures and files it wants kept. A *recorder* (`sitesynth.recorder`), one process for all
+stages of a `dvc repro`, copies journals into MLflow while they grow (`sitesynth.mlruns`).
 
 Why not call MLflow from the stage: importing it and opening its database takes 3 s, sixty times
 per study, and a fresh database does not survive two first users. A line in a file takes
 microseconds, and the journal of a stage that was killed is still there.
-
-What MLflow then shows: one experiment per study, one parent run per study, and below it one run
-per stage instance, named as DVC names it (`train_autoencoder@alder`). A stage's newest finished
-run carries the tag `current = true`, so that the filter `tags.current = "true"` shows what
-`dvc.lock` describes.
 """
 
 import fcntl
@@ -35,14 +30,18 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "ALIVE",
+    "ARTIFACTS",
+    "EVENTS",
     "OnStep",
     "Run",
     "Silent",
     "is_locked",
-    "journals_folder",
+    "journal_folders",
     "locked",
     "mlruns_folder",
     "record_run",
+    "recorder_lock",
 ]
 
 OnStep = Callable[[int, Mapping[str, float]], None]
@@ -54,6 +53,7 @@ MLRUNS = "SITESYNTH_MLRUNS"
 RECORDER = "SITESYNTH_RECORDER"
 """Environment variable: `off` leaves the journals for whoever next opens MLflow's database."""
 
+JOURNALS = "journals"
 EVENTS = "events.jsonl"
 ARTIFACTS = "artifacts"
 ALIVE = "alive"
@@ -140,9 +140,14 @@ def mlruns_folder() -> Path:
     return Path(os.environ.get(MLRUNS, "mlruns"))
 
 
-def journals_folder() -> Path:
-    """Return the folder of the journals that MLflow does not have yet."""
-    return mlruns_folder() / "journals"
+def journal_folders() -> list[Path]:
+    """Return the journals that MLflow does not have yet, oldest first."""
+    return sorted((mlruns_folder() / JOURNALS).glob("[0-9]*"))
+
+
+def recorder_lock() -> Path:
+    """Return the lock file that a recorder holds while it lives."""
+    return mlruns_folder() / "recorder.lock"
 
 
 @contextmanager
@@ -191,10 +196,13 @@ def record_run(
         run that is marked as killed.
     """
     name = stage if item is None else f"{stage}@{item}"
-    folder = journals_folder() / f"{time.time_ns()}-{os.getpid()}-{name}"
-    folder.mkdir(parents=True)
+    folder = mlruns_folder() / JOURNALS / f"{time.time_ns()}-{os.getpid()}-{name}"
+    # Begun under a name that the recorder overlooks: a journal appears with its lock held.
+    begun = folder.with_name(f".{folder.name}")
+    begun.mkdir(parents=True)
     status = "FAILED"
-    with locked(folder / ALIVE), (folder / EVENTS).open("a", encoding="utf-8", buffering=1) as file:
+    with locked(begun / ALIVE), (begun / EVENTS).open("a", encoding="utf-8", buffering=1) as file:
+        begun.rename(folder)
         run = _JournalRun(folder, file.write)
         start = {"study": study, "stage": stage, "item": item, "name": name, "commit": _commit()}
         run.write("start", **start, params=params, inputs=dict(inputs), tags=dict(tags))
@@ -271,12 +279,12 @@ def _start_recorder() -> None:
     """Start the process that copies journals into MLflow, unless there is one."""
     # The journal exists before this look, and a recorder looks once more after it let go of its
     # lock: one of the two sees the other.
-    if os.environ.get(RECORDER) == "off" or is_locked(mlruns_folder() / "recorder.lock"):
+    if os.environ.get(RECORDER) == "off" or is_locked(recorder_lock()):
         return
     with (mlruns_folder() / "recorder.log").open("ab") as log:
         # In its own session, because Ctrl-C is meant for the stage.
         subprocess.Popen(
-            [sys.executable, "-m", "sitesynth.mlruns"],
+            [sys.executable, "-m", "sitesynth.recorder"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

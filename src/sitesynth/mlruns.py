@@ -1,0 +1,281 @@
+"""What is in `mlruns/`: MLflow's database `mlflow.db`, its `artifacts/`, and journals to copy.
+
+One experiment per study. In it one parent run, the study itself, and below that one run per stage
+instance, named as DVC names it (`train_autoencoder@alder`). A stage's newest finished run carries
+the tag `current = true`, so that the filter `tags.current = "true"` shows what `dvc.lock`
+describes.
+
+With `sitesynth.registry` the only module that imports mlflow.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+from sitesynth.storage import replacing
+from sitesynth.tracking import (
+    ALIVE,
+    ARTIFACTS,
+    EVENTS,
+    is_locked,
+    journal_folders,
+    locked,
+    mlruns_folder,
+)
+
+
+# Read when mlflow is imported: it tells nobody, and says nothing below a warning.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
+from mlflow.tracking import MlflowClient
+
+
+__all__ = ["Mlruns", "artifacts_folder", "database_uri"]
+
+T = TypeVar("T")
+
+MAX_METRICS = 1000
+"""That MLflow takes at once."""
+
+MAX_PARAMS = 100
+
+MAX_DIGEST = 36
+"""Characters of a data set's digest that MLflow keeps."""
+
+LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Table and column of every path that MLflow stores; it makes them absolute."""
+
+
+def artifacts_folder() -> Path:
+    """Return the folder of every run's and model's files."""
+    return mlruns_folder().resolve() / "artifacts"
+
+
+def database_uri() -> str:
+    """Return the address by which MLflow's own commands find the database."""
+    return f"sqlite:///{mlruns_folder().resolve() / 'mlflow.db'}"
+
+
+@final
+class Mlruns:
+    """MLflow's database, open; made if there is none, repaired if its folder was moved."""
+
+    def __init__(self) -> None:
+        # One at a time: of several processes that create or migrate a database, one survives.
+        with self._locked():
+            database = mlruns_folder() / "mlflow.db"
+            if not database.exists():
+                # A database whose creation was killed halfway would never open again.
+                with replacing(database) as fresh:
+                    MlflowClient(f"sqlite:///{fresh.resolve()}").search_experiments()
+            _relocate(database, artifacts_folder())
+            self.client = MlflowClient(database_uri())
+            self.client.search_experiments(max_results=1)
+        self._copies: dict[Path, _Copy] = {}
+
+    def copy_journals(self) -> None:
+        """Copy into MLflow what stages wrote since; delete the journals of stages that ended."""
+        with self._locked():
+            folders = journal_folders()
+            self._copies = {
+                folder: self._copies.get(folder) or _Copy(self.client, folder) for folder in folders
+            }
+            for copy in self._copies.values():
+                copy.advance()
+
+    def experiment_of(self, study: str) -> str:
+        """Return the id of a study's experiment, which is made or restored if need be."""
+        return _experiment_of(self.client, study)
+
+    def current_run(self, study: str, stage: str) -> str | None:
+        """Return the id of a stage's newest finished run, e.g. of `evaluate@synthetic`."""
+        found = _search(self.client, self.experiment_of(study), dvc_stage=stage, current="true")
+        return found[0].info.run_id if found else None
+
+    @staticmethod
+    def _locked() -> AbstractContextManager[None]:
+        return locked(mlruns_folder() / "mlflow.lock")
+
+
+@final
+class _Copy:
+    """How far one journal has been copied.
+
+    Copying a journal twice equals copying it once: its run is found by the journal's name, and
+    MLflow keeps one of several equal metrics.
+    """
+
+    def __init__(self, client: MlflowClient, folder: Path) -> None:
+        self.client = client
+        self.folder = folder
+        self.num_bytes = 0
+        self.run = ""
+        self.experiment = ""
+        self.stage = ""
+
+    def advance(self) -> None:
+        """Copy the events since the last call; end the run when its stage has ended."""
+        # Asked before reading: what a stage wrote before it died is then all there is to read.
+        is_alive = is_locked(self.folder / ALIVE)
+        metrics: list[Metric] = []
+        last: dict[str, Any] = {}
+        for last in self._new_events():
+            match last["event"]:
+                case "start":
+                    self._start(last)
+                case "metrics":
+                    metrics += [
+                        Metric(name, value, last["time_ms"], last["step"])
+                        for name, value in last["values"].items()
+                    ]
+                case "tags":
+                    tags = [RunTag(name, value) for name, value in last["tags"].items()]
+                    self.client.log_batch(self.run, tags=tags)
+                case "dataset":
+                    profile = json.dumps({"num_scans": last["num_scans"]})
+                    self._log_dataset(last["name"], last["digest"], last["context"], profile)
+        for few in _chunks(metrics, MAX_METRICS):
+            self.client.log_batch(self.run, metrics=few)
+        if last.get("event") == "end":
+            self._end(last["status"], last["time_ms"])
+        elif not is_alive:
+            self._end("KILLED", last.get("time_ms"))
+
+    def _new_events(self) -> Iterator[dict[str, Any]]:
+        with (self.folder / EVENTS).open("rb") as file:
+            file.seek(self.num_bytes)
+            lines = file.readlines()
+        for line in lines:
+            # The last line may be half written.
+            if line.endswith(b"\n"):
+                self.num_bytes += len(line)
+                yield json.loads(line)
+
+    def _start(self, start: Mapping[str, Any]) -> None:
+        self.experiment = _experiment_of(self.client, start["study"])
+        self.stage = start["name"]
+        found = _search(self.client, self.experiment, journal=self.folder.name)
+        if found:
+            self.run = found[0].info.run_id
+        else:
+            self.run = self._create(start)
+        params = [Param(name, value) for name, value in _flattened(start["params"])]
+        for few in _chunks(params, MAX_PARAMS):
+            self.client.log_batch(self.run, params=few)
+        for name, digest in start["inputs"].items():
+            self._log_dataset(name, digest, "input", None)
+
+    def _create(self, start: Mapping[str, Any]) -> str:
+        tags = {
+            **start["tags"],
+            "journal": self.folder.name,
+            "stage": start["stage"],
+            "dvc_stage": start["name"],
+            "commit": start["commit"],
+            "mlflow.source.git.commit": start["commit"],
+            "mlflow.source.name": f"pipelines/{start['stage']}.py",
+            "mlflow.parentRunId": _study_run(self.client, self.experiment, start),
+        }
+        run = self.client.create_run(
+            self.experiment, start_time=start["time_ms"], tags=tags, run_name=start["name"]
+        )
+        return str(run.info.run_id)
+
+    def _log_dataset(self, name: str, digest: str, context: str, profile: str | None) -> None:
+        dataset = Dataset(name, digest[:MAX_DIGEST], "local", "{}", profile=profile)
+        tag = InputTag("mlflow.data.context", context)
+        self.client.log_inputs(self.run, [DatasetInput(dataset, [tag])])
+
+    def _end(self, status: str, time_ms: int | None) -> None:
+        if self.run:
+            if (self.folder / ARTIFACTS).exists():
+                self.client.log_artifacts(self.run, str(self.folder / ARTIFACTS))
+            self.client.set_terminated(self.run, status, time_ms)
+            if status == "FINISHED":
+                self._become_current()
+        shutil.rmtree(self.folder)
+
+    def _become_current(self) -> None:
+        names = {"dvc_stage": self.stage, "current": "true"}
+        for older in _search(self.client, self.experiment, **names):
+            self.client.set_tag(older.info.run_id, "current", "false")
+        self.client.set_tag(self.run, "current", "true")
+
+
+def _experiment_of(client: MlflowClient, study: str) -> str:
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        return str(client.create_experiment(study, artifact_location=str(artifacts_folder())))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def _study_run(client: MlflowClient, experiment: str, start: Mapping[str, Any]) -> str:
+    """Return the run that is the study itself: the parent of every stage's."""
+    found = _search(client, experiment, stage="study")
+    if found:
+        return str(found[0].info.run_id)
+    tags = {"stage": "study"}
+    run = client.create_run(experiment, start["time_ms"], tags, run_name=start["study"])
+    client.set_terminated(run.info.run_id, end_time=start["time_ms"])
+    return str(run.info.run_id)
+
+
+def _search(client: MlflowClient, experiment: str, **tags: str) -> list[Run]:
+    """Find the runs that bear some tags, newest first."""
+    wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
+    return list(client.search_runs([experiment], wanted, ViewType.ACTIVE_ONLY))
+
+
+def _flattened(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Name each setting by its path: `{"diffusion": {"width": 8}}` gives `diffusion.width`."""
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+def _relocate(database: Path, artifacts: Path) -> None:
+    """Point every path in a database at its artifacts, where the folder was moved."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        known = "select distinct artifact_location from experiments where experiment_id > 0"
+        for (old,) in connection.execute(known).fetchall():
+            if old == str(artifacts):
+                continue
+            for table, column in LOCATIONS:
+                connection.execute(
+                    f"update {table} set {column} = ? || substr({column}, ?) "  # noqa: S608
+                    f"where {column} = ? or substr({column}, 1, ?) = ?",
+                    (str(artifacts), len(old) + 1, old, len(old) + 1, f"{old}/"),
+                )
