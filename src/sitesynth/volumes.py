@@ -460,7 +460,7 @@ def _affine(path: Path, raw: Nifti1Header) -> Float64[np.ndarray, "4 4"]:
             f"{path}: the unit of length must be one of {sorted(MM_PER_UNIT)}, but xyzt_units "
             f"says {unit}. Set it to 2 (millimetre) if the voxel sizes are in mm."
         )
-    forms = {}
+    forms: dict[str, np.ndarray] = {}
     if sform_code > 0:
         forms["sform"] = raw.get_sform()
     if qform_code > 0:
@@ -484,8 +484,7 @@ def _affine(path: Path, raw: Nifti1Header) -> Float64[np.ndarray, "4 4"]:
                 f"{apart:.3g} voxels at a corner (allowed: {MAX_FORM_DISAGREEMENT}). Set the code "
                 "of the wrong one to 0."
             )
-    affine = forms["sform"] if "sform" in forms else forms["qform"]
-    affine = affine.astype(np.float64)
+    affine = next(iter(forms.values())).astype(np.float64)
     affine[:3] *= MM_PER_UNIT[unit]
     return affine
 
@@ -540,11 +539,10 @@ def _content(path: Path, count: int) -> bytes | bytearray:
     Memory grows with what the file really holds, never beyond `count`.
     """
     if not _is_gzip_name(path):
-        content = path.read_bytes() if path.stat().st_size <= count else b""
-        size = path.stat().st_size
-        if size != count:
-            _refuse_size(path, str(size), count)
-        return content
+        num_stored = path.stat().st_size
+        if num_stored != count:
+            _refuse_size(path, str(num_stored), count)
+        return path.read_bytes()
     inflater = zlib.decompressobj(GZIP_WINDOW)
     inflated = bytearray()
     with path.open("rb") as file:

@@ -1,0 +1,270 @@
+"""A site's scans, from its files to an image set on the study's grid.
+
+One scan is in memory at a time. Each has a key: the digest of all that its array depends on, which
+is its files' bytes, the grid, the intensity settings and this code's version. Keys are kept beside
+the arrays, in keys.json, and a scan whose key is there is not computed again: a study with one new
+scan computes one array, and a stage that was killed goes on where it was. The folder's bytes do
+not tell which way they came about.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from sitesynth.cohorts.acquisition import Acquired
+from sitesynth.cohorts.tables import IMAGE
+from sitesynth.errors import CohortError, VolumeError
+from sitesynth.images import MASK, TABLE_COLUMNS, write_index, write_voxels
+from sitesynth.preprocessing.geometry import (
+    bounding_box,
+    find_foreground,
+    place_grid,
+    resample,
+    resample_mask,
+    to_ras,
+)
+from sitesynth.preprocessing.intensity import rescale_intensity
+from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
+from sitesynth.storage import digest_of, digest_of_file, read_json, write_json
+from sitesynth.tracking import OnStep
+from sitesynth.volumes import Volume, read_channels, read_volume
+
+
+__all__ = ["ALGORITHM_VERSION", "channels_of", "preprocess_scan", "preprocess_site"]
+
+ALGORITHM_VERSION = 1
+"""Raised with every change to the numbers that this package gives, so that no old array is kept."""
+
+HALF = 0.5
+"""Least value inside a mask: labels are whole numbers, pictures of masks are 0 or 255."""
+
+NUM_CHECKPOINTS = 50
+"""How often the keys are written in a run; a killed one loses what came after the last time."""
+
+
+def channels_of(cohort: CohortSettings) -> tuple[str, ...]:
+    """Return the channels of a study's image sets: its sequences, then the mask if there is one."""
+    return (*cohort.sequences, MASK) if cohort.has_mask else cohort.sequences
+
+
+def preprocess_site(
+    found: Acquired,
+    *,
+    splits: Mapping[str, str],
+    folder: Path,
+    cohort: CohortSettings,
+    grid: GridSettings,
+    intensity: IntensitySettings,
+    on_scan: OnStep,
+) -> int:
+    """Bring a site's image set up to date.
+
+    Args:
+        found: The site's table, and where its files are.
+        splits: Split by scan; scans that it does not name are left out.
+        folder: The image set; it may hold arrays of an earlier run, finished or killed.
+        cohort: Sequences, labels and covariates of the study.
+        grid: The grid that every scan is brought to.
+        intensity: How intensities are brought to [0, 1].
+        on_scan: Told after each scan how many are done.
+
+    Returns:
+        How many arrays had to be computed.
+
+    Raises:
+        CohortError: If `splits` names a scan that the site does not have.
+        VolumeError: If a file cannot be read, is not the file that was acquired, or shows nothing.
+    """
+    channels = channels_of(cohort)
+    scans = {
+        str(row["scan_id"]): {str(name): str(cell) for name, cell in row.items()}
+        for row in found.table.to_dict("records")
+    }
+    unknown = sorted(set(splits) - set(scans))
+    if unknown:
+        raise CohortError(
+            f"every scan of the split of {found.site} must be in its table, but {len(unknown)} "
+            f"are not, first {unknown[0]}. Run `dvc repro split`."
+        )
+    scans = {scan_id: row for scan_id, row in scans.items() if scan_id in splits}
+    obeyed = [ALGORITHM_VERSION, channels, grid.model_dump(mode="json")]
+    obeyed.append(intensity.model_dump(mode="json"))
+    keys = {
+        scan_id: digest_of([*obeyed, {name: row[f"sha256_{name}"] for name in _files_of(row)}])
+        for scan_id, row in scans.items()
+    }
+    done = _discard_stale(folder, keys)
+    num_kept = len(done)
+    for number, (scan_id, row) in enumerate(scans.items(), start=1):
+        if scan_id not in done:
+            array = preprocess_scan(
+                _checked_paths(row, found.root), channels=channels, grid=grid, intensity=intensity
+            )
+            write_voxels(folder, scan_id, array)
+            done[scan_id] = keys[scan_id]
+            if len(done) % max(len(scans) // NUM_CHECKPOINTS, 1) == 0:
+                write_json(folder / "keys.json", done)
+        on_scan(number, {})
+    write_json(folder / "keys.json", done)
+    carried = (*cohort.labels, *cohort.covariates)
+    write_index(
+        folder,
+        channels=channels,
+        grid=grid.shape,
+        rows=[
+            {name: row[name] for name in TABLE_COLUMNS}
+            | {"split": splits[scan_id]}
+            | {f"has_{channel}": _has(row, channel) for channel in channels}
+            | {name: row[name] for name in carried}
+            for scan_id, row in scans.items()
+        ],
+        about={"region": grid.region, "spacing_mm": grid.spacing_mm, "site": found.site},
+    )
+    return len(done) - num_kept
+
+
+def preprocess_scan(
+    paths: Mapping[str, Path],
+    *,
+    channels: Sequence[str],
+    grid: GridSettings,
+    intensity: IntensitySettings,
+) -> Float32[np.ndarray, "channels ..."]:
+    """Read one scan's files and bring them to the study's grid and to [0, 1].
+
+    Args:
+        paths: The files that are there, by sequence, or one under `image` whose channels are the
+            sequences in order; and `mask`, if there is one.
+        channels: Channels of the result; one that is not in `paths` is all zeros.
+        grid: The grid to bring them to.
+        intensity: How intensities are brought to [0, 1].
+
+    Raises:
+        CohortError: If the scan has no sequence.
+        VolumeError: If a file cannot be read, has another number of axes than the grid, has NaN
+            or infinite voxels, or shows nothing.
+    """
+    volumes = {
+        channel: to_ras(volume)
+        for channel, volume in _read_scan(paths, [c for c in channels if c != MASK]).items()
+    }
+    for channel, volume in volumes.items():
+        _check_voxels(volume, named=_named(paths, channel), num_axes=len(grid.shape))
+    mask = volumes.pop(MASK, None)
+    if not volumes:
+        raise CohortError(
+            f"a scan must have at least one sequence of {list(channels)}, but only "
+            f"{sorted(map(str, paths.values()))} is there. Remove its row from the table."
+        )
+    reference = next(iter(volumes.values()))
+    foreground = find_foreground(list(volumes.values()))
+    head = bounding_box(foreground, reference.affine)
+    if head is None:
+        raise VolumeError(
+            f"{_named(paths, next(iter(volumes)))}: no head or body stands out from the air, here "
+            "or in the scan's other sequences. Look at the scan; remove its row if it is blank."
+        )
+    inside_mask = None if mask is None else mask.voxels > HALF
+    tumour = None
+    if mask is not None and inside_mask is not None and grid.region == "tumour":
+        tumour = bounding_box(inside_mask, mask.affine)
+    affine = place_grid(
+        head=head, centre=(tumour or head).centre, shape=grid.shape, spacing_mm=grid.spacing_mm
+    )
+    array = np.zeros((len(channels), *grid.shape), dtype=np.float32)
+    for number, channel in enumerate(channels):
+        if channel in volumes:
+            volume = volumes[channel]
+            rescaled = rescale_intensity(
+                volume.voxels,
+                resample_mask(foreground, reference.affine, volume.affine, volume.voxels.shape),
+                low_percentile=intensity.low_percentile,
+                high_percentile=intensity.high_percentile,
+                named=_named(paths, channel),
+            )
+            array[number] = resample(Volume(rescaled, volume.affine), affine, grid.shape)
+    if mask is not None and inside_mask is not None:
+        array[-1] = resample_mask(inside_mask, mask.affine, affine, grid.shape)
+    return array
+
+
+def _read_scan(paths: Mapping[str, Path], sequences: Sequence[str]) -> dict[str, Volume]:
+    """Read a scan's files, by channel."""
+    volumes = {name: read_volume(path) for name, path in paths.items() if name != IMAGE}
+    if IMAGE in paths:
+        found = read_channels(paths[IMAGE])
+        if len(found) != len(sequences):
+            raise VolumeError(
+                f"{paths[IMAGE]} must hold one channel for each of {list(sequences)}, but holds "
+                f"{len(found)}. Correct cohort.sequences, or the file."
+            )
+        volumes |= dict(zip(sequences, found, strict=True))
+    return volumes
+
+
+def _named(paths: Mapping[str, Path], channel: str) -> str:
+    """Return what messages call a channel of a scan."""
+    return str(paths[channel]) if channel in paths else f"{paths[IMAGE]} ({channel})"
+
+
+def _check_voxels(volume: Volume, *, named: str, num_axes: int) -> None:
+    """Refuse what the check stage would not have let through."""
+    if volume.voxels.ndim != num_axes:
+        raise VolumeError(
+            f"{named} must have {num_axes} axes, as grid.shape does, but has "
+            f"{volume.voxels.ndim}. Correct grid.shape in params.yaml, or the table's path."
+        )
+    num_broken = volume.voxels.size - np.count_nonzero(np.isfinite(volume.voxels))
+    if num_broken:
+        raise VolumeError(
+            f"{named}: every voxel must be a finite number, but {num_broken} are NaN or infinite. "
+            "Export the image again, or leave its path empty: a missing sequence is allowed."
+        )
+
+
+def _files_of(row: Mapping[str, str]) -> dict[str, str]:
+    """Return the files that a scan has, by column of the table."""
+    columns = [name.removeprefix("sha256_") for name in row if name.startswith("sha256_")]
+    return {name: row[name] for name in columns if row[name]}
+
+
+def _checked_paths(row: Mapping[str, str], root: Path) -> dict[str, Path]:
+    """Return where a scan's files are, sure that they are those that were acquired."""
+    paths = {name: root / path for name, path in _files_of(row).items()}
+    for name, path in paths.items():
+        if path.is_file() and digest_of_file(path) != row[f"sha256_{name}"]:
+            raise VolumeError(
+                f"{path} is not the file that was acquired: its SHA-256 is no longer "
+                f"{row[f'sha256_{name}'][:12]}... Run `dvc repro`, or `dvc repro -f acquire` if "
+                "the file lies where DVC does not look."
+            )
+    return paths
+
+
+def _has(row: Mapping[str, str], channel: str) -> str:
+    """Return a `has_<channel>` cell: whether the scan has that channel."""
+    column = IMAGE if IMAGE in row and channel != MASK else channel
+    return "true" if row[column] else "false"
+
+
+def _discard_stale(folder: Path, keys: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys of the arrays that can stay, and remove all others.
+
+    The index goes first, so that the folder is no image set until it is whole again; then the
+    keys, so that no array is ever beside the key of another.
+    """
+    (folder / "images.json").unlink(missing_ok=True)
+    known = read_json(folder / "keys.json") if (folder / "keys.json").exists() else {}
+    done = {
+        scan_id: key
+        for scan_id, key in keys.items()
+        if known.get(scan_id) == key and (folder / "voxels" / f"{scan_id}.npy").exists()
+    }
+    write_json(folder / "keys.json", done)
+    for path in folder.rglob("*"):
+        is_kept = path.parent.name == "voxels" and path.suffix == ".npy" and path.stem in done
+        if path.is_file() and path.name not in {"keys.json", "table.csv"} and not is_kept:
+            path.unlink()
+    return done
