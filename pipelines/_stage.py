@@ -6,6 +6,8 @@ A stage's keyword arguments say, by their types and names, everything the stage 
     Out                       a path it writes          listed under `outs` or `metrics`
     Measured                  a path it writes that     not hashed: it holds wall-clock times or
                               differs from run to run   run ids (ADR 10)
+    Scratch                   a folder for checkpoints  nobody else's business: kept until the
+                              that survives a kill      stage has succeeded, new for new inputs
     a field of `Settings`     knobs it obeys            listed under `params`
     another str               which instance it is      filled in from `matrix`
     a `Run`                   where it reports          recorded in MLflow
@@ -13,9 +15,11 @@ A stage's keyword arguments say, by their types and names, everything the stage 
 
 import argparse
 import inspect
+import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -26,13 +30,16 @@ from sitesynth.storage import digest_of, digest_of_file
 from sitesynth.tracking import Run, record_run
 
 
-__all__ = ["In", "Measured", "Out", "StageSignature", "main"]
+__all__ = ["In", "Measured", "Out", "Scratch", "StageSignature", "main"]
 
 In = Annotated[Path, "dep"]
 Out = Annotated[Path, "out"]
 Measured = Annotated[Path, "measured"]
+Scratch = Annotated[Path, "scratch"]
 
 PARAMS_FILE = Path("params.yaml")
+
+CHECKPOINTS = Path("checkpoints")
 
 MARKED_BYTES = 1 << 20
 
@@ -48,6 +55,7 @@ class StageSignature:
     params: frozenset[str]
     """Fields of `Settings`."""
     runs: frozenset[str]
+    scratch: frozenset[str]
 
     @classmethod
     def of(cls, run: Callable[..., None]) -> "StageSignature":
@@ -62,6 +70,7 @@ class StageSignature:
             items=frozenset(name for name in names if hints[name] is str) - params,
             params=params,
             runs=frozenset(name for name in names if hints[name] is Run),
+            scratch=frozenset(name for name in names if hints[name] == Scratch),
         )
 
     def parse(self, argv: Sequence[str] | None) -> dict[str, Any]:
@@ -123,16 +132,31 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
             )
     for name in sorted(stage.outputs | stage.measured):
         arguments[name].parent.mkdir(parents=True, exist_ok=True)
+    params = settings.model_dump(mode="json", include=set(stage.params))
     obeyed = {name: getattr(settings, name) for name in sorted(stage.params)}
     inputs = {name: digest_of_input(arguments[name]) for name in sorted(stage.inputs)}
+    item = "-".join(items.values()) or None
     started = time.monotonic()
-    with record_run(
-        name_of(run),
-        "-".join(items.values()) or None,
-        study=settings.study,
-        params=settings.model_dump(mode="json", include=set(stage.params)),
-        inputs=inputs,
-        tags=items,
-    ) as tracked:
-        run(**arguments, **obeyed, **dict.fromkeys(stage.runs, tracked))
+    with (
+        record_run(
+            name_of(run), item, study=settings.study, params=params, inputs=inputs, tags=items
+        ) as tracked,
+        scratch_folder(f"{name_of(run)}@{item}", key=digest_of([params, inputs])) as scratch,
+    ):
+        given = dict.fromkeys(stage.runs, tracked) | dict.fromkeys(stage.scratch, scratch)
+        run(**arguments, **obeyed, **given)
         tracked.log_metrics({"stage_seconds": time.monotonic() - started})
+
+
+@contextmanager
+def scratch_folder(name: str, *, key: str) -> Iterator[Path]:
+    """Give a stage instance the folder that its last, killed run left, if its inputs are the same.
+
+    The folder of other inputs is deleted at the start, and the stage's own when it has succeeded.
+    """
+    mine = CHECKPOINTS / name / key[:16]
+    for folder in (CHECKPOINTS / name).glob("*"):
+        if folder != mine:
+            shutil.rmtree(folder)
+    yield mine
+    shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)

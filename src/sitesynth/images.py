@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sitesynth.errors import MissingInputError
-from sitesynth.storage import read_json, replacing, write_json, write_text
+from sitesynth.storage import read_json, replacing, sweep, write_json, write_text
 
 
 __all__ = [
@@ -151,6 +151,7 @@ def write_index(
         rows: Table rows in order, every value a string; all with the same keys.
         about: What else to keep in images.json, e.g. voxel size and sources.
     """
+    sweep(folder)
     table = pd.DataFrame(list(rows), dtype=str)
     write_text(folder / "table.csv", table.to_csv(index=False, lineterminator="\n"))
     write_json(folder / "images.json", {**about, "channels": list(channels), "grid": list(grid)})

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.generators import flow
-from sitesynth.generators.bundle import Generator
 from sitesynth.generators.denoiser import Conditions
+from sitesynth.generators.generator import Generator, latent_shape
 from sitesynth.images import MASK, write_index, write_voxels
 from sitesynth.settings import SamplingSettings
 from sitesynth.storage import read_json, write_json
@@ -83,14 +83,6 @@ def sample_images(
     return images
 
 
-def latent_shape(generator: Generator) -> tuple[int, ...]:
-    """Return the shape of one scan's latents: channels, then the latent grid."""
-    settings = generator.config.autoencoder
-    halvings = 2 ** (len(settings.channels) - 1)
-    grid = zip(generator.config.grid, settings.patch, strict=True)
-    return (settings.latent_channels, *(size // (fold * halvings) for size, fold in grid))
-
-
 def write_samples(
     folder: Path,
     generator: Generator,
@@ -99,7 +91,7 @@ def write_samples(
     settings: SamplingSettings,
     bundle_digest: str,
     seed: int,
-    on_scan: Callable[[], None] = lambda: None,
+    on_scan: Callable[[int], None] = lambda number: None,
 ) -> None:
     """Sample an exact number of scans per class into an image set, continuing where it stopped.
 
@@ -110,10 +102,10 @@ def write_samples(
         settings: The `sampling` section of params.yaml.
         bundle_digest: What names the bundle; see `generators.bundle.bundle_digest`.
         seed: Root seed of the study.
-        on_scan: Called after each scan.
+        on_scan: Called after each scan with its number, from 1.
     """
     config = generator.config
-    shape = latent_shape(generator)
+    shape = latent_shape(config)
     rows = []
     for number, (name, count) in enumerate(zip(config.classes, counts, strict=True)):
         for start in range(0, count, settings.batch_size):
@@ -142,12 +134,13 @@ def write_samples(
                     write_voxels(folder, scan, np.asarray(image))
                     write_json(folder / "sidecars" / f"{scan}.json", {**origin, "index": index})
             for scan in names:
-                on_scan()
+                on_scan(len(rows) + 1)
                 rows.append(
                     {"scan_id": scan, "patient_id": scan, "site": config.site, "split": "train"}
                     | {f"has_{channel}": "true" for channel in config.channels}
                     | {config.label: name}
                 )
+    _remove_others(folder, {row["scan_id"] for row in rows})
     write_index(
         folder,
         channels=config.channels,
@@ -164,3 +157,10 @@ def _is_done(folder: Path, scan: str, origin: dict[str, object]) -> bool:
         return False
     found = read_json(sidecar)
     return {key: found.get(key) for key in origin} == origin
+
+
+def _remove_others(folder: Path, scans: set[str]) -> None:
+    """Remove what an earlier run with other counts has left."""
+    for path in (*folder.glob("voxels/*"), *folder.glob("sidecars/*")):
+        if path.stem not in scans:
+            path.unlink()

@@ -16,9 +16,20 @@ from typing import Any
 from sitesynth.errors import SitesynthError
 
 
-__all__ = ["digest_of", "digest_of_file", "read_json", "replacing", "write_json", "write_text"]
+__all__ = [
+    "digest_of",
+    "digest_of_file",
+    "read_json",
+    "replacing",
+    "sweep",
+    "write_json",
+    "write_text",
+]
 
 CHUNK_BYTES = 1 << 20
+
+UNFINISHED = ".writing-"
+"""Prefix of what `replacing` has not finished."""
 
 
 @contextmanager
@@ -28,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffixes of `path`, because many writers choose a format by them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=f"-{path.name}")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=f"-{path.name}")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,6 +51,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers have left unfinished below a folder that is kept between runs."""
+    for path in folder.rglob(f"{UNFINISHED}*"):
+        path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -125,11 +125,12 @@ def augment(
     shape = (count, sequences, *([1] * dims))
     mirrored = torch.rand(count, generator=rng) < 0.5  # noqa: PLR2004
     changed = torch.where(mirrored.reshape(-1, 1, *([1] * dims)), images.flip(2), images)
-    shifts = torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (count, dims), generator=rng)
+    padded = nn.functional.pad(changed, [MAX_SHIFT] * (2 * dims))
+    corners = torch.randint(2 * MAX_SHIFT + 1, (count, dims), generator=rng)
     changed = torch.stack(
         [
-            scan.roll(tuple(shift.tolist()), dims=tuple(range(1, dims + 1)))
-            for scan, shift in zip(changed, shifts, strict=True)
+            scan[(slice(None), *(slice(c, c + g) for c, g in zip(corner, images.shape[2:], strict=True)))]
+            for scan, corner in zip(padded, corners.tolist(), strict=True)
         ]
     )
     gain = 1 + MAX_GAIN * (2 * torch.rand(shape, generator=rng) - 1)

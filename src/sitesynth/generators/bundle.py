@@ -1,7 +1,7 @@
 """The bundle in which a generator leaves its site, and what must hold before it is trusted.
 
     autoencoder.safetensors, flow.safetensors   weights, float32
-    config.json       everything needed to rebuild and use the networks; schema `BundleConfig`
+    config.json       everything needed to rebuild and use the networks; schema `GeneratorConfig`
     card.json         what it was trained on, how well and how safe it is; card.md says it in words
     SHA256SUMS        digest of each file above
     SIGNATURE.json    Ed25519 signature of SHA256SUMS, with the public key
@@ -16,102 +16,48 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from typing import Any
 
 import torch
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from pydantic import Field, ValidationError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.errors import BundleError
-from sitesynth.generators.autoencoder import Autoencoder
-from sitesynth.generators.denoiser import Denoiser
-from sitesynth.generators.latents import LatentScale
-from sitesynth.settings import AutoencoderSettings, DiffusionSettings, Section
-from sitesynth.storage import digest_of_file, replacing, write_json, write_text
+from sitesynth.generators.generator import (
+    AUTOENCODER_FILE,
+    CONFIG_FILE,
+    FLOW_FILE,
+    Generator,
+    GeneratorConfig,
+    build_networks,
+    write_weights,
+)
+from sitesynth.storage import digest_of_file, write_json, write_text
 
 
 __all__ = [
-    "BundleConfig",
-    "Generator",
     "bundle_digest",
     "read_bundle",
+    "site_key",
     "verify_bundle",
     "write_bundle",
 ]
 
 SCHEMA = 1
-WEIGHTS = ("autoencoder.safetensors", "flow.safetensors")
-SIGNED = (*WEIGHTS, "config.json", "card.json", "card.md")
+WEIGHTS = (AUTOENCODER_FILE, FLOW_FILE)
+SIGNED = (*WEIGHTS, CONFIG_FILE, "card.json", "card.md")
 SIZE_LIMITS = {
     **dict.fromkeys(WEIGHTS, 4 << 30),
-    **dict.fromkeys(("config.json", "card.json", "card.md", "SHA256SUMS", "SIGNATURE.json"), 1 << 20),
+    **dict.fromkeys((CONFIG_FILE, "card.json", "card.md", "SHA256SUMS", "SIGNATURE.json"), 1 << 20),
 }
 MAX_HEADER_BYTES = 1 << 20
 KEY_VARIABLE = "SITESYNTH_SIGNING_KEY"
-
-Small = Annotated[int, Field(gt=0, le=4096)]
-
-
-class BundleConfig(Section):
-    """What rebuilds a generator and says how its images are to be read."""
-
-    schema_version: Literal[1]
-    site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
-    label: Annotated[str, Field(max_length=100)]
-    classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=100)]
-    """Classes in the order of their numbers."""
-    channels: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=64)]
-    """Image channels in order: sequences, then `mask` if there is one."""
-    grid: Annotated[tuple[Small, ...], Field(strict=False, min_length=2, max_length=3)]
-    spacing_mm: Annotated[tuple[float, ...], Field(strict=False)] | None
-    """Voxel size; None where each scan was fitted into the grid."""
-    autoencoder: AutoencoderSettings
-    diffusion: DiffusionSettings
-    latent_mean: Annotated[tuple[float, ...], Field(strict=False)]
-    latent_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)]
-
-
-@final
-@dataclass(frozen=True)
-class Generator:
-    """A site's generator, ready to sample from."""
-
-    config: BundleConfig
-    autoencoder: Autoencoder
-    flow: Denoiser
-
-    @property
-    def scale(self) -> LatentScale:
-        """The scale of the site's training latents."""
-        return LatentScale(self.config.latent_mean, self.config.latent_std)
-
-
-def build_networks(config: BundleConfig) -> tuple[Autoencoder, Denoiser]:
-    """Build the networks that a config describes, with arbitrary weights."""
-    dims = len(config.grid)
-    autoencoder = Autoencoder(config.autoencoder, num_channels=len(config.channels), dims=dims)
-    flow = Denoiser(
-        config.diffusion,
-        latent_channels=config.autoencoder.latent_channels,
-        num_classes=len(config.classes),
-        num_channels=len(config.channels),
-        dims=dims,
-    )
-    return autoencoder.eval(), flow.eval()
-
-
-def write_weights(path: Path, model: nn.Module) -> None:
-    """Write a model's weights as safetensors, whole; the same weights give the same bytes."""
-    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
 
 
 def write_bundle(
@@ -127,7 +73,7 @@ def write_bundle(
     (folder / "SIGNATURE.json").unlink(missing_ok=True)
     for name, model in zip(WEIGHTS, (generator.autoencoder, generator.flow), strict=True):
         write_weights(folder / name, model)
-    write_json(folder / "config.json", generator.config.model_dump(mode="json"))
+    write_json(folder / CONFIG_FILE, generator.config.model_dump(mode="json"))
     write_json(folder / "card.json", dict(card))
     write_text(folder / "card.md", card_text)
     sums = "".join(f"{digest_of_file(folder / name)}  {name}\n" for name in SIGNED)
@@ -175,7 +121,7 @@ def bundle_digest(folder: Path) -> str:
     return digest_of_file(folder / "SHA256SUMS")
 
 
-def verify_bundle(folder: Path, *, public_key: bytes | None = None) -> BundleConfig:
+def verify_bundle(folder: Path, *, public_key: bytes | None = None) -> GeneratorConfig:
     """Check everything about a bundle that can be checked without loading its weights.
 
     Args:
@@ -195,7 +141,7 @@ def verify_bundle(folder: Path, *, public_key: bytes | None = None) -> BundleCon
         digest, _, name = line.partition("  ")
         if digest != digest_of_file(folder / name):
             raise BundleError(f"{folder / name} is not the file that was signed. Ask for it again.")
-    config = _read_config(folder / "config.json")
+    config = _read_config(folder / CONFIG_FILE)
     with torch.device("meta"):
         networks = build_networks(config)
     for name, network in zip(WEIGHTS, networks, strict=True):
@@ -281,14 +227,14 @@ def _strict_json(path: Path) -> Any:
         raise BundleError(f"{path} is not valid JSON: {error}.") from error
 
 
-def _read_config(path: Path) -> BundleConfig:
+def _read_config(path: Path) -> GeneratorConfig:
     raw = _strict_json(path)
     if isinstance(raw, dict) and raw.get("schema_version") != SCHEMA:
         raise BundleError(
             f"{path} has schema {raw.get('schema_version')!r}; this version reads schema {SCHEMA}."
         )
     try:
-        config = BundleConfig.model_validate(raw)
+        config = GeneratorConfig.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

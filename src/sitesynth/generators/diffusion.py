@@ -1,5 +1,6 @@
-"""Training a site's flow over its latents."""
+"""Training a site's flow over its latents, which completes its generator."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,18 +9,21 @@ from torch import Tensor
 from sitesynth import seeds
 from sitesynth.generators import flow
 from sitesynth.generators.denoiser import Conditions, Denoiser
-from sitesynth.generators.latents import Latents, LatentScale
-from sitesynth.settings import DiffusionSettings
+from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.generator import Generator, GeneratorConfig
+from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
+from sitesynth.images import ImageSet
+from sitesynth.settings import AutoencoderSettings, DiffusionSettings
 from sitesynth.training import Average, OnStep, autocast, best_device, train
 
 
-__all__ = ["train_diffusion", "validation_losses"]
+__all__ = ["held_out_losses", "train_diffusion", "train_flow"]
 
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Noise levels at which the held-out loss is told apart."""
 
 
-def train_diffusion(
+def train_flow(
     latents: Latents,
     labels: Tensor,
     scale: LatentScale,
@@ -89,8 +93,91 @@ def train_diffusion(
     return model.cpu()
 
 
+def train_diffusion(
+    images: ImageSet,
+    autoencoder: Autoencoder,
+    *,
+    settings: DiffusionSettings,
+    autoencoder_settings: AutoencoderSettings,
+    label: str,
+    classes: Sequence[str],
+    spacing_mm: Sequence[float] | None,
+    seed: int,
+    site: str,
+    checkpoint: Path | None = None,
+    on_step: OnStep = lambda step, losses: None,
+) -> tuple[Generator, dict[str, dict[str, float]]]:
+    """Encode a site's scans, train its flow, and put its generator together.
+
+    Args:
+        images: All scans of the site; the flow learns from the training ones.
+        autoencoder: The site's autoencoder.
+        settings: The `diffusion` section of params.yaml.
+        autoencoder_settings: The `autoencoder` section, kept in the generator's config.
+        label: The task's label column.
+        classes: Its classes, in order.
+        spacing_mm: Voxel size of the grid; None if each scan was fitted into it.
+        seed: Root seed of the study.
+        site: Whose generator it is.
+        checkpoint: Where the state is kept, for a run that is killed.
+        on_step: Told each step's loss.
+
+    Returns:
+        The generator, and its loss per noise level on training and on held-out scans.
+
+    Raises:
+        TrainingError: If the autoencoder has collapsed, or the loss diverges.
+    """
+    training, held_out = images.in_split("train"), images.in_split("validation")
+    latents = encode_scans(training, autoencoder)
+    labels = training.labels(label, classes)
+    scale = measure_scale(latents)
+    flow_network = train_flow(
+        latents,
+        labels,
+        scale,
+        settings=settings,
+        num_classes=len(classes),
+        seed=seed,
+        site=site,
+        checkpoint=checkpoint,
+        on_step=on_step,
+    )
+    losses = {
+        split: {str(time): value for time, value in told.items()}
+        for split, told in (
+            ("train", held_out_losses(flow_network, latents, labels, scale, seed=seed, site=site)),
+            (
+                "validation",
+                held_out_losses(
+                    flow_network,
+                    encode_scans(held_out, autoencoder),
+                    held_out.labels(label, classes),
+                    scale,
+                    seed=seed,
+                    site=site,
+                ),
+            ),
+        )
+    }
+    config = GeneratorConfig(
+        schema_version=1,
+        site=site,
+        label=label,
+        classes=tuple(classes),
+        channels=images.channels,
+        grid=images.grid,
+        spacing_mm=None if spacing_mm is None else tuple(spacing_mm),
+        autoencoder=autoencoder_settings,
+        diffusion=settings,
+        latent_mean=scale.mean,
+        latent_std=scale.std,
+    )
+    return Generator(config, autoencoder, flow_network), losses
+
+
 @torch.no_grad()
-def validation_losses(
+def held_out_losses(
     model: Denoiser, latents: Latents, labels: Tensor, scale: LatentScale, *, seed: int, site: str
 ) -> dict[float, float]:
     """Return the mean squared error of the velocity at each of `VALIDATION_TIMES`.

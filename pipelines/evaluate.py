@@ -1,0 +1,44 @@
+"""Try one strategy's classifier on the frozen external sites."""
+
+from pipelines._stage import In, Out, main
+from sitesynth.classifiers.ensemble import read_ensemble
+from sitesynth.classifiers.prediction import predict_labelled
+from sitesynth.images import pool, read_images
+from sitesynth.settings import SiteSettings
+from sitesynth.storage import read_json, write_json, write_text
+from sitesynth.tracking import Run
+
+
+def run(
+    *,
+    strategy: str,
+    model: In,
+    images: In,
+    splits: In,
+    predictions: Out,
+    sites: SiteSettings,
+    tracked: Run,
+) -> None:
+    """Read a classifier and the external sites' scans; write a probability per scan."""
+    ensemble = read_ensemble(model)
+    test = pool([read_images(images / site).in_split("test") for site in sites.external])
+    table = predict_labelled(ensemble, test)
+    write_text(predictions / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_json(
+        predictions / "metrics.json",
+        {
+            "strategy": strategy,
+            "threshold": ensemble.config.threshold,
+            "test_sha256": read_json(splits / "frozen.json")["test_sha256"],
+        },
+    )
+    tracked.log_dataset(
+        "external/test",
+        digest=read_json(splits / "frozen.json")["test_sha256"],
+        num_scans=len(table),
+        context="testing",
+    )
+
+
+if __name__ == "__main__":
+    main(run)

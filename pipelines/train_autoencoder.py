@@ -1,0 +1,38 @@
+"""Train the autoencoder of one site."""
+
+from pipelines._stage import In, Out, Scratch, main
+from sitesynth.generators.autoencoder import train_autoencoder
+from sitesynth.generators.bundle import write_weights
+from sitesynth.history import History
+from sitesynth.images import read_images
+from sitesynth.settings import AutoencoderSettings
+from sitesynth.tracking import Run
+
+
+def run(
+    *,
+    site: str,
+    images: In,
+    model: Out,
+    autoencoder: AutoencoderSettings,
+    seed: int,
+    scratch: Scratch,
+    tracked: Run,
+) -> None:
+    """Read a site's training scans; write the weights of its autoencoder."""
+    history = History(scratch / "history.csv")
+    with tracked.progress(autoencoder.num_steps, f"autoencoder of {site}") as show:
+        trained = train_autoencoder(
+            read_images(images).in_split("train"),
+            settings=autoencoder,
+            seed=seed,
+            site=site,
+            checkpoint=scratch / "state.safetensors",
+            on_step=history.and_also(show),
+        )
+    write_weights(model / "autoencoder.safetensors", trained)
+    history.write(model / "history.csv")
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,133 @@
+"""A site's generator: its config, its two networks, and the latents' scale between them.
+
+Inside its site it lies in two folders, one per stage that made it:
+
+    models/autoencoder/<site>/   autoencoder.safetensors
+    models/diffusion/<site>/     flow.safetensors, config.json (schema `GeneratorConfig`)
+
+What leaves the site is a bundle; see `generators.bundle`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, final
+
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.denoiser import Denoiser
+from sitesynth.generators.latents import LatentScale
+from sitesynth.settings import AutoencoderSettings, DiffusionSettings, Section
+from sitesynth.storage import read_json, replacing, write_json
+
+
+__all__ = [
+    "AUTOENCODER_FILE",
+    "CONFIG_FILE",
+    "FLOW_FILE",
+    "Generator",
+    "GeneratorConfig",
+    "build_networks",
+    "latent_shape",
+    "read_autoencoder",
+    "read_generator",
+    "write_flow",
+    "write_weights",
+]
+
+AUTOENCODER_FILE = "autoencoder.safetensors"
+FLOW_FILE = "flow.safetensors"
+CONFIG_FILE = "config.json"
+
+Small = Annotated[int, Field(gt=0, le=4096)]
+
+
+class GeneratorConfig(Section):
+    """What rebuilds a generator and says how its images are to be read."""
+
+    schema_version: Literal[1]
+    site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+    label: Annotated[str, Field(max_length=100)]
+    classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=100)]
+    """Classes in the order of their numbers."""
+    channels: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=64)]
+    """Image channels in order: sequences, then `mask` if there is one."""
+    grid: Annotated[tuple[Small, ...], Field(strict=False, min_length=2, max_length=3)]
+    spacing_mm: Annotated[tuple[float, ...], Field(strict=False)] | None
+    """Voxel size; None where each scan was fitted into the grid."""
+    autoencoder: AutoencoderSettings
+    diffusion: DiffusionSettings
+    latent_mean: Annotated[tuple[float, ...], Field(strict=False)]
+    latent_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)]
+
+
+@final
+@dataclass(frozen=True)
+class Generator:
+    """A site's generator, ready to sample from."""
+
+    config: GeneratorConfig
+    autoencoder: Autoencoder
+    flow: Denoiser
+
+    @property
+    def scale(self) -> LatentScale:
+        """The scale of the site's training latents."""
+        return LatentScale(self.config.latent_mean, self.config.latent_std)
+
+
+def build_networks(config: GeneratorConfig) -> tuple[Autoencoder, Denoiser]:
+    """Build the networks that a config describes, in evaluation mode, with arbitrary weights."""
+    dims = len(config.grid)
+    autoencoder = Autoencoder(config.autoencoder, num_channels=len(config.channels), dims=dims)
+    flow = Denoiser(
+        config.diffusion,
+        latent_channels=config.autoencoder.latent_channels,
+        num_classes=len(config.classes),
+        num_channels=len(config.channels),
+        dims=dims,
+    )
+    return autoencoder.eval(), flow.eval()
+
+
+def latent_shape(config: GeneratorConfig) -> tuple[int, ...]:
+    """Return the shape of one scan's latents: channels, then the latent grid."""
+    halvings = 2 ** (len(config.autoencoder.channels) - 1)
+    grid = zip(config.grid, config.autoencoder.patch, strict=True)
+    return (
+        config.autoencoder.latent_channels,
+        *(size // (fold * halvings) for size, fold in grid),
+    )
+
+
+def write_weights(path: Path, model: nn.Module) -> None:
+    """Write a model's weights as safetensors, whole; the same weights give the same bytes."""
+    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def write_flow(folder: Path, generator: Generator) -> None:
+    """Write the flow and the config of a generator, whose autoencoder has its own folder."""
+    write_weights(folder / FLOW_FILE, generator.flow)
+    write_json(folder / CONFIG_FILE, generator.config.model_dump(mode="json"))
+
+
+def read_autoencoder(
+    folder: Path, settings: AutoencoderSettings, *, num_channels: int, dims: int
+) -> Autoencoder:
+    """Read the autoencoder that this site has trained."""
+    autoencoder = Autoencoder(settings, num_channels=num_channels, dims=dims)
+    autoencoder.load_state_dict(load_file(folder / AUTOENCODER_FILE), strict=True)
+    return autoencoder.eval()
+
+
+def read_generator(autoencoder_folder: Path, flow_folder: Path) -> Generator:
+    """Read the generator that this site has trained, before it is packed."""
+    config = GeneratorConfig.model_validate(read_json(flow_folder / CONFIG_FILE))
+    autoencoder, flow = build_networks(config)
+    autoencoder.load_state_dict(load_file(autoencoder_folder / AUTOENCODER_FILE), strict=True)
+    flow.load_state_dict(load_file(flow_folder / FLOW_FILE), strict=True)
+    return Generator(config, autoencoder, flow)
