@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float32
 
 from sitesynth.cohorts.acquisition import Acquired
@@ -32,7 +33,7 @@ from sitesynth.tracking import OnStep
 from sitesynth.volumes import Volume, read_channels, read_volume
 
 
-__all__ = ["ALGORITHM_VERSION", "channels_of", "preprocess_scan", "preprocess_site"]
+__all__ = ["ALGORITHM_VERSION", "channels_of", "preprocess_scan", "preprocess_site", "read_splits"]
 
 ALGORITHM_VERSION = 1
 """Raised with every change to the numbers that this package gives, so that no old array is kept."""
@@ -47,6 +48,12 @@ NUM_CHECKPOINTS = 50
 def channels_of(cohort: CohortSettings) -> tuple[str, ...]:
     """Return the channels of a study's image sets: its sequences, then the mask if there is one."""
     return (*cohort.sequences, MASK) if cohort.has_mask else cohort.sequences
+
+
+def read_splits(path: Path) -> dict[str, str]:
+    """Read the split of each scan of a site, as the split stage wrote it."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return dict(zip(table["scan_id"], table["split"], strict=True))
 
 
 def preprocess_site(
