@@ -1,0 +1,41 @@
+"""Split the patients of every site, and freeze the external test set."""
+
+from pipelines._stage import In, Out, main
+from sitesynth.cohorts.acquisition import read_acquired
+from sitesynth.cohorts.checks import voxel_digests
+from sitesynth.cohorts.splits import make_splits
+from sitesynth.settings import CohortSettings, SiteSettings, SplitSettings, TaskSettings
+from sitesynth.storage import read_json, write_json, write_text
+from sitesynth.tracking import Run
+
+
+def run(
+    *,
+    acquired: In,
+    checks: In,
+    splits: Out,
+    cohort: CohortSettings,
+    sites: SiteSettings,
+    task: TaskSettings,
+    split: SplitSettings,
+    seed: int,
+    tracked: Run,
+) -> None:
+    """Read every site's table and check; write who is in which split."""
+    made = make_splits(
+        {site: read_acquired(acquired / site).table for site in sites.all},
+        {site: voxel_digests(read_json(checks / f"{site}.json")) for site in sites.all},
+        sites=sites,
+        label=task.label,
+        classes=cohort.labels[task.label],
+        split=split,
+        seed=seed,
+    )
+    for site, table in made.tables.items():
+        write_text(splits / f"{site}.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_json(splits / "frozen.json", made.frozen)
+    tracked.log_file(splits / "frozen.json", folder="")
+
+
+if __name__ == "__main__":
+    main(run)

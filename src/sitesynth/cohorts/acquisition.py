@@ -1,0 +1,163 @@
+"""What a site has after the acquire stage: its own canonical table, and where its files are.
+
+table.csv     a canonical table (`sitesynth.cohorts.tables`), then `sha256_<column>` for each
+              column of paths: the digest of the file's bytes, empty where there is no file
+cohort.json   root of the paths, role of the site, counts
+scans/        the files themselves, for the phantom only
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, final
+
+import pandas as pd
+
+from sitesynth.cohorts.sources import Row, Source
+from sitesynth.cohorts.tables import Cohort, file_columns, map_source, read_cohort
+from sitesynth.errors import CohortError, MissingInputError
+from sitesynth.settings import CohortSettings, PhantomSettings, SiteSettings
+from sitesynth.storage import digest_of_file, read_json, write_json, write_text
+from sitesynth.tracking import OnStep
+
+
+__all__ = ["Acquired", "Progress", "acquire_site", "read_acquired"]
+
+Progress = Callable[[int, str], AbstractContextManager[OnStep]]
+"""Given the number of scans and a title, shows how far a loop over them is."""
+
+
+@final
+@dataclass(frozen=True)
+class Acquired:
+    """The scans of one site."""
+
+    site: str
+    role: Literal["training", "external"]
+    root: Path
+    """The folder that paths are relative to."""
+    table: pd.DataFrame
+    """One row per scan, every cell a string; index 0 to n - 1."""
+
+
+def acquire_site(
+    site: str,
+    *,
+    source: Path,
+    folder: Path,
+    cohort: CohortSettings,
+    sites: SiteSettings,
+    phantom: PhantomSettings | None,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Write one site's table with the digests of its files; make the files, for the phantom.
+
+    Args:
+        site: Which site.
+        source: The folder that `cohort.table` is relative to.
+        folder: Where to write.
+        cohort: What the table means; a null `table` asks for the phantom.
+        sites: The sites of the study.
+        phantom: The phantom consortium; not looked at if there is a table.
+        seed: Root seed, from which the phantom is drawn.
+        progress: Shows how far the files are.
+
+    Raises:
+        MissingInputError: If the table does not exist.
+        CohortError: If the table breaks the data contract, whichever site's row it is.
+    """
+    if cohort.table is not None:
+        found = read_cohort(source / cohort.table, cohort=cohort, sites=sites)
+    elif phantom is not None:
+        found = _made_phantom(
+            site,
+            folder=folder,
+            cohort=cohort,
+            sites=sites,
+            phantom=phantom,
+            seed=seed,
+            progress=progress,
+        )
+    else:
+        raise CohortError("cohort.table is null, which asks for the phantom, but phantom is null.")
+    table = found.table[found.table["site"] == site].reset_index(drop=True)
+    digests: list[dict[str, str]] = []
+    with progress(len(table), "read files") as on_step:
+        for number, (_, row) in enumerate(table.iterrows(), start=1):
+            digests.append(
+                {
+                    f"sha256_{name}": digest_of_file(found.root / row[name]) if row[name] else ""
+                    for name in file_columns(table, cohort)
+                }
+            )
+            on_step(number, {})
+    table = pd.concat([table, pd.DataFrame(digests, dtype=str)], axis=1)
+    role = "training" if site in sites.training else "external"
+    about = _about(table, cohort) | {
+        "left_out": dict(found.left_out),
+        "role": role,
+        "root": found.root.as_posix(),
+        "site": site,
+        "source": cohort.table,
+    }
+    write_text(folder / "table.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_json(folder / "cohort.json", about)
+
+
+def read_acquired(folder: Path) -> Acquired:
+    """Read what `acquire_site` wrote.
+
+    Raises:
+        MissingInputError: If the folder does not hold it.
+    """
+    if not (folder / "cohort.json").exists():
+        raise MissingInputError(
+            f"{folder} holds no acquired site (cohort.json); `dvc repro acquire` writes it."
+        )
+    about = read_json(folder / "cohort.json")
+    table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
+    return Acquired(about["site"], about["role"], Path(about["root"]), table)
+
+
+def _made_phantom(
+    site: str,
+    *,
+    folder: Path,
+    cohort: CohortSettings,
+    sites: SiteSettings,
+    phantom: PhantomSettings,
+    seed: int,
+    progress: Progress,
+) -> Cohort:
+    """Make one site of the phantom consortium, and check its table like any other."""
+    # Studies of real scans do not need what draws phantoms.
+    from sitesynth.phantom.consortium import write_site  # noqa: PLC0415
+
+    numbers = count(1)
+    with progress(phantom.sites[site].num_patients, "make phantoms") as on_step:
+        rows = write_site(
+            site, phantom, folder, seed=seed, on_scan=lambda scan_id: on_step(next(numbers), {})
+        )
+    header = tuple(rows[0])
+    numbered = (Row(number, tuple(row.values())) for number, row in enumerate(rows, start=2))
+    source = Source(f"of phantom site {site}", header, tuple(numbered))
+    return map_source(source, root=folder, cohort=cohort, sites=sites)
+
+
+def _about(table: pd.DataFrame, cohort: CohortSettings) -> dict[str, Any]:
+    """Count a site's scans, patients, labels and missing files."""
+    patients = table.drop_duplicates("patient_id")
+    return {
+        "missing": {name: int((table[name] == "").sum()) for name in file_columns(table, cohort)},
+        "num_patients": len(patients),
+        "num_scans": len(table),
+        "patients": {
+            label: {
+                name or "unknown": int((patients[label] == name).sum()) for name in (*classes, "")
+            }
+            for label, classes in cohort.labels.items()
+        },
+    }

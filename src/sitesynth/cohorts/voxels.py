@@ -1,0 +1,202 @@
+"""What the files of a cohort hold: one measure per file, taken without judging it.
+
+Judgement is `sitesynth.cohorts.expectations`' business. A file that cannot be read is measured
+too: its `error` says why, and what could not be measured is None.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from sitesynth.cohorts.acquisition import Acquired, Progress
+from sitesynth.cohorts.tables import IMAGE, MASK, file_columns
+from sitesynth.errors import VolumeError
+from sitesynth.settings import CohortSettings
+from sitesynth.volumes import Volume, read_channels, read_volume
+
+
+__all__ = [
+    "FileMeasure",
+    "as_record",
+    "corner_distance_mm",
+    "measure_file",
+    "measure_scan",
+    "measure_scans",
+]
+
+NUM_AXES_3D = 3
+
+DECIMALS = 6
+"""Of measures that are written: a nanometre, or a millionth of an image."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FileMeasure:
+    """What one file holds."""
+
+    scan_id: str
+    column: str
+    """The sequence, `image`, or `mask`."""
+    path: str
+    error: str | None = None
+    """Why the file cannot be read."""
+    shape: str | None = None
+    """Voxels along each axis, as "64 x 64 x 24"."""
+    reference_shape: str | None = None
+    """Shape of the scan's first sequence that can be read."""
+    num_channels: int | None = None
+    spacing_mm: tuple[float, ...] | None = None
+    """None for pictures, which have no physical size."""
+    orientation: str | None = None
+    """None for pictures."""
+    affine_offset_mm: float | None = None
+    """How far a corner lies from the same corner of the scan's first sequence."""
+    num_nonfinite: int | None = None
+    low: float | None = None
+    """Smallest finite value."""
+    high: float | None = None
+    """Largest finite value."""
+    foreground_fraction: float | None = None
+    """Share of voxels above the mean, or inside the mask."""
+    num_fractional: int | None = None
+    """Voxels of a mask that are no whole number from 0."""
+    num_values: int | None = None
+    """Different values in a mask."""
+    twin: str | None = None
+    """Another sequence of this scan with the same voxels."""
+    voxel_sha256: str | None = None
+    """SHA-256 of shape and decoded voxels: the same for the same image under another name."""
+
+
+def measure_scans(
+    found: Acquired, *, cohort: CohortSettings, progress: Progress
+) -> list[FileMeasure]:
+    """Measure every file of a site, in the order of its table.
+
+    Args:
+        found: The site.
+        cohort: The study's cohort.
+        progress: Shows how far the files are.
+    """
+    measures: list[FileMeasure] = []
+    columns = file_columns(found.table, cohort)
+    with progress(len(found.table), "check voxels") as on_step:
+        for number, (_, row) in enumerate(found.table.iterrows(), start=1):
+            paths = {name: str(row[name]) for name in columns if row[name]}
+            measures += measure_scan(str(row["scan_id"]), paths, root=found.root)
+            on_step(number, {})
+    return measures
+
+
+def measure_scan(scan_id: str, paths: Mapping[str, str], *, root: Path) -> list[FileMeasure]:
+    """Measure the files of one scan, one at a time, and how they lie to each other.
+
+    Args:
+        scan_id: The scan.
+        paths: Path by column, those that are there; the mask last.
+        root: The folder that paths are relative to.
+    """
+    measures = []
+    reference: tuple[tuple[int, ...], Float64[np.ndarray, "4 4"]] | None = None
+    seen: dict[str, str] = {}
+    for column, path in paths.items():
+        bare = FileMeasure(scan_id=scan_id, column=column, path=path)
+        try:
+            channels = _read(root / path, column)
+        except VolumeError as error:
+            measures.append(replace(bare, error=str(error)))
+            continue
+        shape, affine = channels[0].voxels.shape, channels[0].affine
+        reference = reference or (shape, affine)
+        measure = measure_file(bare, channels)
+        digest = measure.voxel_sha256 or ""
+        measures.append(
+            replace(
+                measure,
+                reference_shape=_shown(reference[0]),
+                affine_offset_mm=_rounded(corner_distance_mm(reference[1], affine, shape))
+                if shape == reference[0]
+                else None,
+                twin=seen.get(digest),
+            )
+        )
+        if column != MASK:
+            seen.setdefault(digest, column)
+    return measures
+
+
+def measure_file(bare: FileMeasure, channels: Sequence[Volume]) -> FileMeasure:
+    """Measure one file's voxels.
+
+    Args:
+        bare: Which file it is.
+        channels: Its content; all on one grid.
+    """
+    first = channels[0]
+    voxels = np.stack([channel.voxels for channel in channels])
+    finite = voxels[np.isfinite(voxels)]
+    is_mask = bare.column == MASK
+    is_3d = first.voxels.ndim == NUM_AXES_3D
+    threshold = 0.0 if is_mask or not finite.size else float(finite.mean(dtype=np.float64))
+    whole = (finite >= 0) & (finite == np.rint(finite))
+    return replace(
+        bare,
+        shape=_shown(first.voxels.shape),
+        num_channels=len(channels),
+        spacing_mm=tuple(_rounded(edge) for edge in first.spacing_mm) if is_3d else None,
+        orientation=first.orientation if is_3d else None,
+        num_nonfinite=int(voxels.size - finite.size),
+        low=float(finite.min()) if finite.size else None,
+        high=float(finite.max()) if finite.size else None,
+        foreground_fraction=_rounded(float((finite > threshold).sum()) / voxels.size),
+        num_fractional=int(whole.size - whole.sum()) if is_mask else None,
+        num_values=len(np.unique(finite)) if is_mask else None,
+        voxel_sha256=_digest_of_voxels(voxels),
+    )
+
+
+def corner_distance_mm(
+    first: Float64[np.ndarray, "4 4"], second: Float64[np.ndarray, "4 4"], shape: Sequence[int]
+) -> float:
+    """Return how far apart two affines put a corner of a grid, at most.
+
+    Args:
+        first: Voxel indices to millimetres.
+        second: Voxel indices to millimetres.
+        shape: Voxels along each axis; two for a plane.
+    """
+    ends = [(0, size - 1) for size in (*shape, 1)[:NUM_AXES_3D]]
+    corners = np.array([(*corner, 1) for corner in product(*ends)], dtype=np.float64)
+    return float(np.linalg.norm(corners @ (first - second).T, axis=1).max())
+
+
+def as_record(measure: FileMeasure) -> dict[str, Any]:
+    """Return a measure as JSON has it, without what could not be measured."""
+    return {name: value for name, value in asdict(measure).items() if value is not None}
+
+
+def _read(path: Path, column: str) -> tuple[Volume, ...]:
+    return read_channels(path) if column == IMAGE else (read_volume(path),)
+
+
+def _digest_of_voxels(voxels: Float32[np.ndarray, "c ..."]) -> str:
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    # 0 and -0 are one value; so are all NaN.
+    canonical = np.where(np.isnan(voxels), np.float32(np.nan), voxels + np.float32(0))
+    digest.update(np.ascontiguousarray(canonical, dtype="<f4").data)
+    return digest.hexdigest()
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return " x ".join(str(size) for size in shape)
+
+
+def _rounded(value: float) -> float:
+    return round(value, DECIMALS)
