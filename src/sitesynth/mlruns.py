@@ -5,7 +5,7 @@ instance, named as DVC names it (`train_autoencoder@alder`). A stage's newest fi
 the tag `current = true`, so that the filter `tags.current = "true"` shows what `dvc.lock`
 describes.
 
-With `sitesynth.registry` the only module that imports mlflow.
+The only module that imports mlflow.
 """
 
 import json
@@ -45,7 +45,7 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
-from mlflow.tracking import MlflowClient
+from mlflow.tracking import MlflowClient, set_tracking_uri
 
 
 __all__ = ["Mlruns", "artifacts_folder", "database_uri"]
@@ -93,9 +93,17 @@ class Mlruns:
                 with replacing(database) as fresh:
                     MlflowClient(f"sqlite:///{fresh.resolve()}").search_experiments()
             _relocate(database, artifacts_folder())
+            # The registry's store asks for logged models at the process's own address.
+            set_tracking_uri(database_uri())
             self.client = MlflowClient(database_uri())
             self.client.search_experiments(max_results=1)
+        self._inode = database.stat().st_ino
         self._copies: dict[Path, _Copy] = {}
+
+    def is_there(self) -> bool:
+        """Tell whether the database is still the one that was opened: `mlruns/` may be deleted."""
+        database = mlruns_folder() / "mlflow.db"
+        return database.exists() and database.stat().st_ino == self._inode
 
     def copy_journals(self) -> None:
         """Copy into MLflow what stages wrote since; delete the journals of stages that ended."""

@@ -6,6 +6,7 @@ changes nothing.
 """
 
 import os
+import sys
 import time
 
 from sitesynth.tracking import is_locked, journal_folders, locked, recorder_lock
@@ -37,6 +38,9 @@ def _copy_until_idle() -> None:
     mlruns = Mlruns()
     busy = time.monotonic()
     while time.monotonic() - busy < LINGER_S:
+        if not mlruns.is_there():
+            # Whoever deleted the database gets a new recorder with the next stage.
+            sys.exit()
         if journal_folders():
             mlruns.copy_journals()
             busy = time.monotonic()

@@ -36,6 +36,7 @@ __all__ = [
     "OnStep",
     "Run",
     "Silent",
+    "git_commit",
     "is_locked",
     "journal_folders",
     "locked",
@@ -204,7 +205,7 @@ def record_run(
     with locked(begun / ALIVE), (begun / EVENTS).open("a", encoding="utf-8", buffering=1) as file:
         begun.rename(folder)
         run = _JournalRun(folder, file.write)
-        start = {"study": study, "stage": stage, "item": item, "name": name, "commit": _commit()}
+        start = {"study": study, "stage": stage, "item": item, "name": name, "commit": git_commit()}
         run.write("start", **start, params=params, inputs=dict(inputs), tags=dict(tags))
         _start_recorder()
         try:
@@ -265,7 +266,7 @@ class _JournalRun:
         return path
 
 
-def _commit() -> str:
+def git_commit() -> str:
     """Return the git commit of the working folder, `unknown` outside git."""
     command = ["git", "rev-parse", "HEAD"]
     try:

@@ -1,0 +1,1 @@
+"""Registered models, and the gates between being registered and being relied on."""

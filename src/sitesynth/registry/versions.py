@@ -1,0 +1,189 @@
+"""Models in the registry: which there are, and putting a study's there.
+
+    classifier-<label>    one version per strategy and content
+    generator-<site>      one version per bundle
+
+A version holds the files as they are, safetensors and JSON; nothing is pickled. Its tags say where
+it comes from, and `gates` what was judged of it. The alias `challenger` marks the candidate with
+the best result, and `champion` the one to rely on; see `sitesynth.registry.promotion`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from sitesynth.errors import MissingInputError, RegistryError
+from sitesynth.registry.gates import Gate
+from sitesynth.storage import digest_of, digest_of_file
+
+
+if TYPE_CHECKING:
+    from sitesynth.mlruns import Mlruns
+
+
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "Submission",
+    "Version",
+    "find_version",
+    "gates_at_registration",
+    "list_versions",
+    "locate_model",
+    "register",
+]
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A model to register."""
+
+    model: str
+    """Name of the registered model."""
+    folder: Path
+    """Its files."""
+    tags: Mapping[str, str]
+    """Where it comes from, e.g. strategy and study."""
+    gates: Sequence[Gate]
+    stage: str
+    """The stage that made it, e.g. `train_classifier@synthetic`."""
+    score: float
+    """By which the challenger is chosen; higher is better."""
+    is_candidate: bool
+    """Whether it may become challenger or champion."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of names and content of all its files."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        if not files:
+            raise MissingInputError(f"{self.folder} holds no model; run `dvc repro`.")
+        return digest_of(
+            {str(path.relative_to(self.folder)): digest_of_file(path) for path in files}
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a registered model."""
+
+    model: str
+    number: int
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+
+
+def list_versions(mlruns: "Mlruns", model: str) -> list[Version]:
+    """Return the versions of a registered model, oldest first; none if there is no such model."""
+    if not mlruns.client.search_registered_models(f"name = '{model}'"):
+        return []
+    # A search of versions leaves their aliases out.
+    aliases = mlruns.client.get_registered_model(model).aliases
+    found = [
+        Version(
+            model,
+            int(version.version),
+            version.tags,
+            tuple(sorted(name for name, number in aliases.items() if number == version.version)),
+        )
+        for version in mlruns.client.search_model_versions(f"name = '{model}'")
+    ]
+    return sorted(found, key=lambda version: version.number)
+
+
+def find_version(mlruns: "Mlruns", model: str, wanted: str) -> Version:
+    """Return the version of a registered model with a number or an alias.
+
+    Raises:
+        RegistryError: If there is none.
+    """
+    versions = list_versions(mlruns, model)
+    for version in versions:
+        if wanted in {str(version.number), *version.aliases}:
+            return version
+    if not versions:
+        known = sorted(found.name for found in mlruns.client.search_registered_models())
+        raise RegistryError(f"no model '{model}' is registered; there are {known}.")
+    named = [f"{version.number} {' '.join(version.aliases)}".strip() for version in versions]
+    raise RegistryError(f"{model} has no version or alias '{wanted}'; it has {', '.join(named)}.")
+
+
+def locate_model(mlruns: "Mlruns", reference: str) -> Path:
+    """Return the folder of a registered model's files.
+
+    Args:
+        mlruns: The registry.
+        reference: `classifier-idh@champion` or `classifier-idh/3`, with or without `models:/`.
+
+    Raises:
+        RegistryError: If there is no such model, or the reference is neither.
+    """
+    name = reference.removeprefix("models:/")
+    model, _, wanted = name.partition("@" if "@" in name else "/")
+    if not model or not wanted:
+        raise RegistryError(
+            f"'{reference}' must be MODEL@ALIAS or MODEL/VERSION, e.g. classifier-idh@champion."
+        )
+    number = find_version(mlruns, model, wanted).number
+    return Path(mlruns.client.get_model_version_download_uri(model, str(number)))
+
+
+def register(mlruns: "Mlruns", study: str, submission: Submission) -> Version:
+    """Return the version that holds a model's files, which is made if there is none.
+
+    What was judged of the model is brought up to date in either case.
+    """
+    client = mlruns.client
+    if not client.search_registered_models(f"name = '{submission.model}'"):
+        client.create_registered_model(submission.model)
+    sha256 = submission.sha256
+    tags = {**submission.tags, "study": study, "sha256": sha256}
+    gates = json.dumps([asdict(gate) for gate in submission.gates])
+    same = [
+        version
+        for version in list_versions(mlruns, submission.model)
+        if all(version.tags.get(name) == tags[name] for name in ("study", "sha256"))
+    ]
+    if same:
+        number = same[0].number
+        for name, value in {**tags, "gates": gates}.items():
+            client.set_model_version_tag(submission.model, str(number), name, value)
+    else:
+        logged = client.create_logged_model(
+            mlruns.experiment_of(study),
+            submission.model,
+            source_run_id=mlruns.current_run(study, submission.stage),
+            tags=tags,
+        )
+        client.log_model_artifacts(logged.model_id, str(submission.folder))
+        client.finalize_logged_model(logged.model_id, "READY")
+        created = client.create_model_version(
+            submission.model,
+            f"models:/{logged.model_id}",
+            tags={**tags, "gates": gates},
+            model_id=logged.model_id,
+        )
+        number = int(created.version)
+    return find_version(mlruns, submission.model, str(number))
+
+
+def gates_at_registration(version: Version) -> list[Gate]:
+    """Return what was judged of a version when it was registered.
+
+    Raises:
+        RegistryError: If nothing was: whoever registered it did not go by the stage.
+    """
+    if "gates" not in version.tags:
+        raise RegistryError(
+            f"{version.model} version {version.number} was never judged; `dvc repro register` "
+            "registers the study's models with their verdicts."
+        )
+    judged: list[dict[str, Any]] = json.loads(version.tags["gates"])
+    return [Gate(**gate) for gate in judged]
