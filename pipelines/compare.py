@@ -1,0 +1,67 @@
+"""Compare the strategies on the frozen external patients, and count what each exchange sends."""
+
+import sys
+
+from pipelines._stage import In, Measured, Out, main
+from sitesynth.evaluation.comparisons import compare_strategies
+from sitesynth.evaluation.predictions import read_evaluations
+from sitesynth.evaluation.tables import render_comparison
+from sitesynth.exchange import ledger, measure_folder
+from sitesynth.settings import EvaluationSettings, FederatedSettings, SiteSettings, TaskSettings
+from sitesynth.storage import read_json, write_json
+from sitesynth.tracking import Run
+
+
+REFERENCE = "centralized"
+"""What a consortium without walls would do; `settings` guarantees that it is among them."""
+
+
+def run(
+    *,
+    predictions: In,
+    splits: In,
+    bundles: In,
+    classifiers: In,
+    comparison: Out,
+    exchange: Measured,
+    task: TaskSettings,
+    strategies: tuple[str, ...],
+    sites: SiteSettings,
+    federated: FederatedSettings,
+    evaluation: EvaluationSettings,
+    seed: int,
+    tracked: Run,
+) -> None:
+    """Read every strategy's predictions; write how they compare, and the exchange ledger."""
+    test_sha256 = read_json(splits / "frozen.json")["test_sha256"]
+    predicted, thresholds = read_evaluations(predictions, strategies, test_sha256=test_sha256)
+    compared = compare_strategies(
+        predicted,
+        thresholds,
+        task=task.label,
+        positive=task.positive,
+        sites=sites.external,
+        reference=REFERENCE,
+        margin=evaluation.margin,
+        num_resamples=evaluation.num_resamples,
+        test_sha256=test_sha256,
+        seed=seed,
+    )
+    write_json(comparison, compared)
+    write_json(
+        exchange,
+        ledger(
+            federated_rounds=federated.num_rounds,
+            num_sites=len(sites.training),
+            model_bytes=(classifiers / REFERENCE / "seed_0.safetensors").stat().st_size,
+            bundle_bytes={site: measure_folder(bundles / site) for site in sites.training},
+            seconds={},
+        ),
+    )
+    table = render_comparison(compared)
+    tracked.log_text("comparison.txt", table)
+    sys.stdout.write(table)
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,142 @@
+"""One strategy's figures of merit on some patients, as results/comparison.json holds them.
+
+Axes: n = patients, r = resamples.
+"""
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from sitesynth.evaluation import metrics
+from sitesynth.evaluation.intervals import (
+    Interval,
+    auc_interval,
+    bca_interval,
+    ece_interval,
+    percentile_interval,
+    weighted_interval,
+    wilson_interval,
+)
+from sitesynth.evaluation.predictions import Predictions
+
+
+__all__ = ["summarize", "summarize_seeds", "with_interval"]
+
+Labels = Bool[np.ndarray, " n"]
+Values = Float[np.ndarray, " n"]
+Weights = Float[np.ndarray, "r n"]
+Json = dict[str, Any]
+
+
+def summarize(
+    predicted: Predictions,
+    inside: Labels,
+    *,
+    threshold: float,
+    weights: Weights,
+    rng: np.random.Generator,
+) -> Json:
+    """Return the contract's `M`: every figure of merit of one strategy, with its interval.
+
+    Args:
+        predicted: The strategy's predictions.
+        inside: The patients it is about: a site's, or all.
+        threshold: The probability from which a patient is called positive.
+        weights: How often each resample drew each patient of `predicted`.
+        rng: Source of the labels that a calibrated classifier's ECE is simulated with.
+    """
+    labels, probabilities = predicted.labels[inside], predicted.probabilities[inside]
+    calls = metrics.call_positive(probabilities, threshold=threshold)
+    found = metrics.sensitivity(labels, calls)
+    spared = metrics.specificity(labels, calls)
+    of_positives = wilson_interval(int(calls[labels].sum()), int(labels.sum()))
+    of_negatives = wilson_interval(int((~calls[~labels]).sum()), int((~labels).sum()))
+    by_class = [
+        (int(size), value, around)
+        for size, value, around in (
+            (labels.sum(), found, of_positives),
+            ((~labels).sum(), spared, of_negatives),
+        )
+        if value is not None and around is not None
+    ]
+    accuracy = weighted_interval([(size / len(labels), *rest) for size, *rest in by_class])
+    balanced = weighted_interval([(0.5, value, around) for _, value, around in by_class])
+    figures = {
+        "n": len(labels),
+        "positives": int(labels.sum()),
+        "auc": with_interval(
+            metrics.auc(labels, probabilities), auc_interval(labels, probabilities)
+        ),
+        "accuracy": with_interval(metrics.accuracy(labels, calls), accuracy),
+        "balanced_accuracy": with_interval(metrics.balanced_accuracy(labels, calls), balanced),
+        "sensitivity": with_interval(found, of_positives),
+        "specificity": with_interval(spared, of_negatives),
+    }
+    strata = [
+        f"{site} {label}"
+        for site, label, is_inside in zip(predicted.sites, predicted.labels, inside, strict=True)
+        if is_inside
+    ]
+    return figures | _summarize_calibration(
+        labels, probabilities, strata=strata, weights=weights[:, inside], rng=rng
+    )
+
+
+def _summarize_calibration(
+    labels: Labels,
+    probabilities: Values,
+    *,
+    strata: Sequence[str],
+    weights: Weights,
+    rng: np.random.Generator,
+) -> Json:
+    """Return Brier and ECE, and `ece_if_calibrated`: what ECE would be by chance alone."""
+    brier, ece = metrics.brier(labels, probabilities), metrics.ece(labels, probabilities)
+    if brier is None or ece is None:
+        return dict.fromkeys(("brier", "ece", "ece_if_calibrated"), with_interval(None, None))
+    calibrated = metrics.simulate_calibrated_ece(probabilities, num_resamples=len(weights), rng=rng)
+    around_brier, around_ece = None, None
+    # Strata of one patient each give every resample the same patients: no width can be known.
+    if len(set(strata)) < len(strata):
+        influences = _deviations(np.square(probabilities - labels), strata)
+        resampled = metrics.resampled_brier(labels, probabilities, weights)
+        around_brier = bca_interval(brier, resampled, influences)
+        resampled = metrics.resampled_ece(labels, probabilities, weights)
+        around_ece = ece_interval(ece, calibrated, resampled)
+    return {
+        "brier": with_interval(brier, around_brier),
+        "ece": with_interval(ece, around_ece),
+        "ece_if_calibrated": with_interval(
+            float(calibrated.mean()), percentile_interval(calibrated)
+        ),
+    }
+
+
+def _deviations(values: Values, strata: Sequence[str]) -> Values:
+    """Return each value minus the mean of its stratum."""
+    _, numbers = np.unique(np.asarray(strata), return_inverse=True)
+    means = np.bincount(numbers, values) / np.bincount(numbers)
+    deviations: Values = values - means[numbers]
+    return deviations
+
+
+def summarize_seeds(predicted: Predictions) -> Json:
+    """Return the overall AUC of each training seed alone, and how much they vary."""
+    aucs = [metrics.auc(predicted.labels, scores) for scores in predicted.by_seed]
+    known = [value for value in aucs if value is not None]
+    return {
+        "n": len(aucs),
+        "auc": aucs,
+        "auc_mean": fmean(known) if known else None,
+        "auc_sd": stdev(known) if len(known) > 1 else None,
+    }
+
+
+def with_interval(value: float | None, interval: Interval | None) -> Json:
+    """Return the contract's `V`; None where there is no value, or no interval."""
+    if value is None or interval is None:
+        return {"value": value, "low": None, "high": None}
+    return {"value": value, "low": interval.low, "high": interval.high}

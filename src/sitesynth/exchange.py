@@ -1,0 +1,140 @@
+"""What sites and hub send each other: federated rounds against one bundle per site.
+
+In federated averaging every site receives and returns the classifier in every round; in the
+one-shot exchange every site sends its generator once:
+
+    federated   2 * rounds * sites * classifier bytes
+    one-shot    sites * generator bytes
+
+so that federated learning sends less below `generator / (2 * classifier)` rounds. With a small
+classifier and few rounds it wins: the ledger computes, and asserts nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+
+__all__ = ["PAPER_SCALE", "Scale", "extrapolate", "ledger", "measure_folder"]
+
+Json = dict[str, Any]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The size of a study, as far as the exchange depends on it."""
+
+    num_sites: int
+    num_rounds: int
+    model_bytes: int
+    """One classifier."""
+    generator_bytes: int
+    """One site's bundle."""
+    source: str
+    """Where the sizes are from."""
+
+
+PAPER_SCALE: Final = Scale(
+    num_sites=3,
+    num_rounds=100,
+    model_bytes=4 * 11_390_000,
+    generator_bytes=4 * (166_500_000 + 20_900_000),
+    source="three training sites and 100 rounds as in the CATphishing study; sizes assumed: a 3D "
+    "DenseNet121 with four input channels (11.39 M parameters), and MONAI's BraTS latent diffusion "
+    "bundle (166.5 M) with its autoencoder (20.9 M), all in float32",
+)
+
+
+def extrapolate(scale: Scale) -> Json:
+    """Return what either exchange would send at a given scale."""
+    federated = 2 * scale.num_rounds * scale.num_sites * scale.model_bytes
+    one_shot = scale.num_sites * scale.generator_bytes
+    return {
+        "num_sites": scale.num_sites,
+        "rounds": scale.num_rounds,
+        "model_bytes": scale.model_bytes,
+        "generator_bytes": scale.generator_bytes,
+        "federated_bytes": federated,
+        "one_shot_bytes": one_shot,
+        "federated_to_one_shot": federated / one_shot,
+        "break_even_rounds": scale.generator_bytes / (2 * scale.model_bytes),
+        "source": scale.source,
+    }
+
+
+def ledger(
+    *,
+    federated_rounds: int,
+    num_sites: int,
+    model_bytes: int,
+    bundle_bytes: Mapping[str, int],
+    seconds: Mapping[str, float | None],
+) -> Json:
+    """Return the content of results/exchange.json.
+
+    One classifier is counted, although the study trains several seeds and averages them: federated
+    learning would send that many times the bytes, the one-shot exchange would not.
+
+    Args:
+        federated_rounds: Exchanges of weights between the sites and the hub.
+        num_sites: Training sites.
+        model_bytes: One classifier's weights, as they would be sent.
+        bundle_bytes: By site: everything in its bundle's folder.
+        seconds: `federated_wall`, `federated_accelerator`, `one_shot_wall`,
+            `one_shot_accelerator`: what was measured; None or absent if it was not.
+    """
+    federated = 2 * federated_rounds * num_sites * model_bytes
+    one_shot = sum(bundle_bytes.values())
+    break_even = one_shot / (2 * num_sites * model_bytes)
+    return {
+        "federated": {
+            "rounds": federated_rounds,
+            "messages": 2 * federated_rounds * num_sites,
+            "bytes": federated,
+            "bytes_per_round": 2 * num_sites * model_bytes,
+            "model_bytes": model_bytes,
+            "wall_seconds": seconds.get("federated_wall"),
+            "accelerator_seconds": seconds.get("federated_accelerator"),
+        },
+        "one_shot": {
+            "rounds": 1,
+            "messages": len(bundle_bytes),
+            "bytes": one_shot,
+            "bundle_bytes": dict(bundle_bytes),
+            "wall_seconds": seconds.get("one_shot_wall"),
+            "accelerator_seconds": seconds.get("one_shot_accelerator"),
+        },
+        "break_even_rounds": break_even,
+        "fewer_bytes": _fewer(federated, one_shot),
+        "statement": _state(federated_rounds, federated, one_shot, break_even),
+        "paper_scale": extrapolate(PAPER_SCALE),
+    }
+
+
+def measure_folder(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _fewer(federated: int, one_shot: int) -> str:
+    if federated == one_shot:
+        return "equal"
+    return "federated" if federated < one_shot else "one_shot"
+
+
+def _state(rounds: int, federated: int, one_shot: int, break_even: float) -> str:
+    """Say in one sentence which exchange sent less, and when that would turn."""
+    return (
+        f"{rounds} federated rounds send {_shown(federated)}, the bundles {_shown(one_shot)} once; "
+        f"federated averaging sends less below {break_even:.1f} rounds."
+    )
+
+
+def _shown(num_bytes: int) -> str:
+    """Show bytes in the largest decimal unit that leaves a number of at least 1."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes} bytes"

@@ -1,0 +1,78 @@
+"""The ledger, against sums one can do."""
+
+from pathlib import Path
+
+import pytest
+
+from sitesynth.exchange import PAPER_SCALE, Scale, extrapolate, ledger, measure_folder
+
+
+def test_federated_bytes_go_both_ways_in_every_round() -> None:
+    """100 rounds x 3 sites x 2 x 45 MB = 27 GB; three bundles of 800 MB = 2.4 GB."""
+    found = ledger(
+        federated_rounds=100,
+        num_sites=3,
+        model_bytes=45_000_000,
+        bundle_bytes=dict.fromkeys("abc", 800_000_000),
+        seconds={"federated_wall": 2.5},
+    )
+
+    assert found["federated"]["bytes"] == 27_000_000_000
+    assert found["federated"]["messages"] == 600
+    assert found["one_shot"]["bytes"] == 2_400_000_000
+    assert found["one_shot"]["messages"] == 3
+    assert found["fewer_bytes"] == "one_shot"
+    assert found["federated"]["wall_seconds"] == 2.5
+    assert found["one_shot"]["wall_seconds"] is None
+
+
+def test_break_even_is_where_both_send_the_same() -> None:
+    """Bundles of 10 + 30, a model of 2, two sites: 40 / 8 = 5 rounds, at which both send 40."""
+    found = ledger(
+        federated_rounds=5, num_sites=2, model_bytes=2, bundle_bytes={"a": 10, "b": 30}, seconds={}
+    )
+
+    assert found["break_even_rounds"] == 5.0
+    assert found["fewer_bytes"] == "equal"
+    assert found["federated"]["bytes"] == found["one_shot"]["bytes"] == 40
+
+
+def test_federated_wins_with_a_small_classifier_and_few_rounds() -> None:
+    found = ledger(
+        federated_rounds=4, num_sites=2, model_bytes=2, bundle_bytes={"a": 10, "b": 30}, seconds={}
+    )
+
+    assert found["fewer_bytes"] == "federated"
+    assert "below 5.0 rounds" in found["statement"]
+
+
+def test_extrapolation_gives_the_published_numbers() -> None:
+    """Seven sites, 45.6 MB and 750 MB, 100 rounds: 63.8 GB, 5.25 GB, break-even at 8.2 rounds."""
+    found = extrapolate(
+        Scale(
+            num_sites=7,
+            num_rounds=100,
+            model_bytes=45_560_000,
+            generator_bytes=749_600_000,
+            source="by hand",
+        )
+    )
+
+    assert found["federated_bytes"] == pytest.approx(63.8e9, rel=1e-3)
+    assert found["one_shot_bytes"] == pytest.approx(5.25e9, rel=1e-3)
+    assert found["break_even_rounds"] == pytest.approx(8.2, abs=0.05)
+
+
+def test_the_paper_s_scale_is_three_sites_and_a_hundred_rounds() -> None:
+    found = extrapolate(PAPER_SCALE)
+
+    assert found["federated_bytes"] == 2 * 100 * 3 * 45_560_000
+    assert found["federated_to_one_shot"] == pytest.approx(200 * 45.56 / 749.6)
+
+
+def test_a_folder_is_measured_with_all_below_it(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "a").write_bytes(b"123")
+    (tmp_path / "deep/b").write_bytes(b"45")
+
+    assert measure_folder(tmp_path) == 5
