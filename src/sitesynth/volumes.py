@@ -93,6 +93,8 @@ CHUNK_BYTES = 1 << 20
 GZIP_WINDOW = 31
 """zlib's `wbits` for a gzip member with its checksum."""
 
+GZIP_MAGIC = b"\x1f\x8b"
+
 GZIP_LEVEL = 1
 """Six times as fast as 9 on a head scan, for a tenth more bytes."""
 
@@ -126,7 +128,16 @@ EIGHT_BITS = 8
 BITS_PER_SAMPLE = 258
 """TIFF's tag."""
 
-UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, struct.error)
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    struct.error,
+    UserWarning,
+)
 """What PIL's decoders raise on damaged files; truncated zlib and JPEG streams are OSErrors."""
 
 
@@ -412,6 +423,8 @@ def _read_nifti_header(path: Path) -> _NiftiHeader:
 def _raw_nifti_header(path: Path) -> Nifti1Header:
     """Read the header's bytes as what they say they are, in either byte order."""
     head = _head(path, NIFTI2_BYTES)
+    if head.startswith(GZIP_MAGIC):
+        raise VolumeError(f"{path} is gzipped, but is not named so. Name it .nii.gz.")
     if len(head) < NIFTI1_BYTES:
         raise VolumeError(
             f"{path}: a NIfTI header has {NIFTI1_BYTES} bytes, but the file holds {len(head)}. "
@@ -426,9 +439,9 @@ def _raw_nifti_header(path: Path) -> Nifti1Header:
             header, magic = Nifti2Header(head, order, check=False), b"n+2"
             break
     else:
-        hint = "It is gzipped: name it .nii.gz." if head[:2] == b"\x1f\x8b" else "Is it NIfTI?"
         raise VolumeError(
-            f"{path}: sizeof_hdr must be {NIFTI1_BYTES} or {NIFTI2_BYTES}, got {sizes['<']}. {hint}"
+            f"{path}: sizeof_hdr must be {NIFTI1_BYTES} or {NIFTI2_BYTES}, got "
+            f"{sizes['<']}. The header is damaged, or this is no NIfTI file."
         )
     found = bytes(header["magic"])
     if not found.startswith(magic):
@@ -593,8 +606,9 @@ def _opened_picture(path: Path) -> Iterator[Image.Image]:
     kind = PICTURE_SUFFIXES[path.suffix.lower()]
     try:
         with warnings.catch_warnings():
-            # PIL only warns of a picture that is a little too large.
+            # PIL only warns of a picture that is a little too large, or whose tags are cut off.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("error", "(?i).*(corrupt|truncated)", UserWarning)
             with Image.open(path, formats=[kind]) as picture:
                 yield picture
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
