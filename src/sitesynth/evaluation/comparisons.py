@@ -39,8 +39,8 @@ CEILING_ALPHA = 0.01
 ABOUT_INTERVALS = (
     "Intervals are 95 % and by patient, given the number of patients per site and class: AUC by "
     "DeLong on the logit scale; sensitivity and specificity by Wilson, accuracy and balanced "
-    "accuracy by MOVER from those; Brier by stratified BCa bootstrap; ECE (15 equal-width bins) conservatively. "
-    "Thresholds were chosen on validation patients."
+    "accuracy by MOVER from those; Brier by stratified BCa bootstrap; ECE (15 equal-width bins) "
+    "conservatively. Thresholds were chosen on validation patients."
 )
 ABOUT_SIGNIFICANCE = (
     "A difference is called significant if its DeLong p-value, adjusted by Holm over all listed "
@@ -296,20 +296,24 @@ def choose_alpha(difference: AucDifference) -> float:
 def _state(entry: Json) -> str:
     """Say in one sentence what a comparison shows, and what it does not."""
     found = entry["auc_difference"]
-    change = "equal" if round(found["value"], 3) == 0 else f"{abs(found['value']):.3f} "
-    if change != "equal":
-        change += "higher" if found["value"] > 0 else "lower"
-    verdict = (
-        "a significant difference"
-        if entry["significant"]
-        else "not significant, which does not show equality"
-    )
-    detectable = entry["detectable_difference"]
-    power = (
-        ""
-        if detectable is None
-        else f" (a true difference of {detectable:.3f} would have been seen with 80 % power)"
-    )
+    if round(found["value"], 3) == 0:
+        change = "the same to three digits"
+    else:
+        direction = "higher" if found["value"] > 0 else "lower"
+        change = f"{abs(found['value']):.3f} {direction}"
+    if entry["significant"]:
+        verdict = "a significant difference"
+    elif entry["equivalent"]:
+        verdict = "not significant"
+    else:
+        verdict = "not significant, which does not show equality"
+    if entry["detectable_difference"] is not None and not entry["significant"]:
+        power = (
+            f"; these patients would have shown a true difference of "
+            f"{entry['detectable_difference']:.3f} with 80 % power"
+        )
+    else:
+        power = ""
     margin = entry["margin"]
     if entry["equivalent"]:
         shown = f"equivalent within {margin:g}"
@@ -320,7 +324,7 @@ def _state(entry: Json) -> str:
     return (
         f"{entry['a']} against {entry['b']} in {entry['n']} external patients "
         f"({entry['positives']} positive): AUC {change} (95 % interval {found['low']:+.3f} to "
-        f"{found['high']:+.3f}), {verdict} (p = {_shown_p(entry['delong_p'])}, adjusted "
+        f"{found['high']:+.3f}), {verdict} ({_shown_p(entry['delong_p'])}, adjusted "
         f"{_shown_p(entry['delong_p_holm'])}){power}; {shown}."
     )
 
@@ -335,4 +339,4 @@ def _undefined(pair: _Pair) -> str:
 def _shown_p(p: float) -> str:
     """Show a p-value to three digits, and never as 0."""
     smallest = 0.001
-    return f"{p:.3f}" if p >= smallest else f"< {smallest:g}"
+    return f"p = {p:.3f}" if p >= smallest else f"p < {smallest:g}"

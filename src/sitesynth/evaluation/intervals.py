@@ -15,13 +15,12 @@
 Axes: n = patients, r = resamples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtr, ndtri
 
 from sitesynth.evaluation.metrics import placements
@@ -35,6 +34,7 @@ __all__ = [
     "critical_value",
     "draw_resamples",
     "ece_interval",
+    "find_root",
     "newcombe_interval",
     "percentile_interval",
     "weighted_interval",
@@ -44,6 +44,9 @@ __all__ = [
 CONFIDENCE = 0.95
 
 EDGE = 1e-12
+
+NUM_HALVINGS = 34
+"""Leaves 1e-10 of the interval."""
 
 Labels = Bool[np.ndarray, " n"]
 Values = Float[np.ndarray, " n"]
@@ -132,9 +135,24 @@ def newcombe_interval(
         return float((value - theta) ** 2 - z**2 * variance)
 
     # At 0 and at 1 the excess is 0 too, but that root says nothing.
-    low = 0.0 if value == 0.0 else brentq(excess, 0.0, min(value, 1.0 - EDGE))
-    high = 1.0 if value == 1.0 else brentq(excess, max(value, EDGE), 1.0)
+    low = 0.0 if value == 0.0 else find_root(excess, 0.0, min(value, 1.0 - EDGE))
+    high = 1.0 if value == 1.0 else find_root(excess, max(value, EDGE), 1.0)
     return Interval(float(low), float(high))
+
+
+def find_root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a function changes its sign between `low` and `high`, by bisection.
+
+    `scipy.optimize` has faster ones, and takes longer to import than we to find every root.
+    """
+    is_positive_at_low = function(low) > 0.0
+    for _ in range(NUM_HALVINGS):
+        middle = (low + high) / 2
+        if (function(middle) > 0.0) == is_positive_at_low:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 def draw_resamples(

@@ -12,13 +12,13 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import brentq
 from scipy.special import bdtr, erfc, ndtr, ndtri
 
 from sitesynth.evaluation.intervals import (
     CONFIDENCE,
     Interval,
     critical_value,
+    find_root,
     newcombe_interval,
 )
 from sitesynth.evaluation.metrics import placements
@@ -97,7 +97,7 @@ class AucDifference:
 
         if nearest(SMALLEST_P) >= 0.0:
             return SMALLEST_P
-        return float(brentq(nearest, SMALLEST_P, LARGEST_P)) if nearest(LARGEST_P) > 0.0 else 1.0
+        return find_root(nearest, SMALLEST_P, LARGEST_P) if nearest(LARGEST_P) > 0.0 else 1.0
 
     @property
     def detectable(self) -> float | None:

@@ -62,7 +62,9 @@ def summarize(
         )
         if value is not None and around is not None
     ]
-    accuracy = weighted_interval([(size / len(labels), *rest) for size, *rest in by_class])
+    accuracy = weighted_interval(
+        [(size / len(labels), value, around) for size, value, around in by_class]
+    )
     balanced = weighted_interval([(0.5, value, around) for _, value, around in by_class])
     figures = {
         "n": len(labels),
