@@ -13,7 +13,6 @@ def run(
     classifiers: In,
     bundles: In,
     comparison: In,
-    frozen: In,
     receipt: Out,
     study: str,
     sites: SiteSettings,
@@ -22,19 +21,21 @@ def run(
     registry: RegistrySettings,
 ) -> None:
     """Read models, bundles and the comparison; write which version each became, and why."""
-    mlruns = Mlruns()
-    mlruns.copy_journals()
-    tags = {"commit": git_commit(), "test_sha256": read_json(frozen)["test_sha256"]}
+    compared = read_json(comparison)
+    tags = {"commit": git_commit(), "test_sha256": compared["test_sha256"]}
     packed = {site: bundles / site for site in sites.training}
     submissions = classifiers_of(
         classifiers,
         strategies,
         label=task.label,
-        comparison=read_json(comparison),
+        comparison=compared,
         bundles=packed,
         settings=registry,
         tags=tags,
     )
+    mlruns = Mlruns()
+    # A version names the run that trained it, which the recorder may not have copied yet.
+    mlruns.copy_journals()
     models = register_all(mlruns, study, submissions + generators_of(packed, tags=tags))
     write_json(receipt, {"models": models})
 

@@ -89,9 +89,7 @@ def gates_of_generator(card: Mapping[str, Any]) -> list[Gate]:
 
 def privacy_gate(card: Mapping[str, Any]) -> str:
     """Return what a bundle's card says of its privacy gate; `not assessed` if nothing."""
-    privacy = card.get("privacy")
-    verdict = privacy.get("gate") if isinstance(privacy, Mapping) else None
-    return "not assessed" if verdict is None else str(verdict)
+    return str(card["privacy"].get("gate", {}).get("verdict", "not assessed"))
 
 
 def refusals(gates: Sequence[Gate]) -> list[Gate]:

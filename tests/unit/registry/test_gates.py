@@ -64,10 +64,9 @@ def test_one_refused_generator_refuses_the_classifier_that_learned_from_it() -> 
 @pytest.mark.parametrize(
     ("card", "value", "passed"),
     [
-        ({"privacy": {"gate": "passed"}}, "passed", True),
-        ({"privacy": {"gate": "refused"}}, "refused", False),
-        ({"privacy": None}, "not assessed", False),
-        ({}, "not assessed", False),
+        ({"privacy": {"gate": {"verdict": "passed"}}}, "passed", True),
+        ({"privacy": {"gate": {"verdict": "refused"}}}, "refused", False),
+        ({"privacy": {}}, "not assessed", False),
     ],
 )
 def test_a_generator_passes_only_if_its_card_says_so(

@@ -211,7 +211,7 @@ def test_a_study_is_gathered_in_sorted_order(tmp_path: Path) -> None:
         "comparisons": [],
     }
     for site in ("birch", "alder"):
-        write_json(tmp_path / site / "card.json", {"privacy": {"gate": "passed"}})
+        write_json(tmp_path / site / "card.json", {"privacy": {"gate": {"verdict": "passed"}}})
         write_text(tmp_path / site / "SHA256SUMS", "")
     bundles = {site: tmp_path / site for site in ("birch", "alder")}
     settings = RegistrySettings(min_auc=0.5, candidates=("federated",))

@@ -1,0 +1,89 @@
+"""`sitesynth bundle`: what is in a generator bundle, and whether it can be trusted."""
+
+import base64
+import binascii
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sitesynth.errors import BundleError
+
+
+__all__ = ["bundle"]
+
+FOLDER = click.Path(path_type=Path)
+KEY_BYTES = 32
+
+
+@click.group()
+def bundle() -> None:
+    """Look into a generator bundle from another site."""
+
+
+@bundle.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print config and card as JSON.")
+def show(folder: Path, *, as_json: bool) -> None:
+    """Print the card of the bundle in FOLDER, once the bundle has been verified.
+
+    \b
+    Example:
+      sitesynth bundle show bundles/alder
+    """  # noqa: D301
+    from sitesynth.generators.bundle import verify_bundle  # noqa: PLC0415
+    from sitesynth.storage import read_json  # noqa: PLC0415
+
+    config = verify_bundle(folder)
+    if as_json:
+        card = read_json(folder / "card.json")
+        content = {"config": config.model_dump(mode="json"), "card": card}
+        click.echo(json.dumps(content, indent=2, sort_keys=True))
+    else:
+        click.echo((folder / "card.md").read_text(encoding="utf-8"))
+
+
+@bundle.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--public-key", help="The site's public key in base64, as the site gave it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
+    """Check files, signature, digests, config and weights of the bundle in FOLDER.
+
+    Without --public-key, the key in the bundle is believed: that proves that the bundle is whole,
+    but not whose it is.
+
+    \b
+    Example:
+      sitesynth bundle verify bundles/alder --public-key "$ALDER_KEY"
+    """  # noqa: D301
+    key = _key_of(public_key)
+    from sitesynth.generators.bundle import bundle_digest, read_bundle  # noqa: PLC0415
+    from sitesynth.storage import read_json  # noqa: PLC0415
+
+    generator = read_bundle(folder, public_key=key)
+    found: dict[str, Any] = {
+        "site": generator.config.site,
+        "sha256": bundle_digest(folder),
+        "signed_by": read_json(folder / "SIGNATURE.json")["public_key"],
+        "key_was_given": public_key is not None,
+    }
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"{folder} is whole: generator of site {found['site']}, {found['sha256']}")
+    whose = "the key you gave" if public_key else "a key you did not give: anyone could have signed"
+    click.echo(f"signed by {found['signed_by']}, {whose}")
+
+
+def _key_of(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise BundleError(f"--public-key {text!r} is not base64: {error}.") from error
+    if len(key) != KEY_BYTES:
+        raise BundleError(f"--public-key has {len(key)} bytes; an Ed25519 key has {KEY_BYTES}.")
+    return key

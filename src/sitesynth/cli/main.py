@@ -1,0 +1,46 @@
+"""The command `sitesynth`.
+
+A command parses, calls and prints; what it calls is imported in its body, so that
+`sitesynth --help` answers at once. An error of ours is one message on stderr and exit code 2.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from sitesynth.cli import bundles, cohorts, models, results, studies
+from sitesynth.errors import SitesynthError
+
+
+__all__ = ["commands", "main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Measure whether sharing generators can replace sharing data."""
+
+
+for command in (
+    studies.study,
+    cohorts.check,
+    bundles.bundle,
+    models.promote,
+    models.rollback,
+    results.compare,
+    results.ui,
+):
+    commands.add_command(command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command line; None means that of the process."""
+    try:
+        commands(args=argv, prog_name="sitesynth")
+    except SitesynthError as error:
+        click.echo(f"sitesynth: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
