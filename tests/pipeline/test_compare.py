@@ -10,10 +10,12 @@ import pytest
 
 from pipelines import compare
 from sitesynth.errors import CohortError
-from sitesynth.settings import EvaluationSettings, FederatedSettings, SiteSettings, TaskSettings
+from sitesynth.settings import SiteSettings, load_settings
 from sitesynth.storage import write_json
 from sitesynth.tracking import Silent
 
+
+ROOT = Path(__file__).parents[2]
 
 STRATEGIES = ("local-alder", "centralized", "synthetic")
 
@@ -43,6 +45,7 @@ def study(tmp_path: Path) -> SimpleNamespace:
 
 
 def run_stage(folder: Path) -> None:
+    settings = load_settings(ROOT / "params.yaml")
     compare.run(
         predictions=folder / "evaluation",
         splits=folder / "splits",
@@ -50,13 +53,13 @@ def run_stage(folder: Path) -> None:
         classifiers=folder / "classifier",
         comparison=folder / "comparison.json",
         exchange=folder / "exchange.json",
-        task=TaskSettings(label="idh", positive="mutant"),
+        task=settings.task,
         strategies=STRATEGIES,
         sites=SiteSettings(
             all=("alder", "elm", "oak"), training=("alder",), external=("elm", "oak")
         ),
-        federated=FederatedSettings(num_rounds=2, weighting="scans"),
-        evaluation=EvaluationSettings(num_resamples=200, margin=0.05),
+        federated=settings.federated.model_copy(update={"num_rounds": 2}),
+        evaluation=settings.evaluation.model_copy(update={"num_resamples": 200}),
         seed=1,
         tracked=Silent(),
     )
