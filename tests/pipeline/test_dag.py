@@ -108,17 +108,32 @@ def source_file(module: str) -> Path:
 
 
 def code_that_matters(module: str, imports: grimp.ImportGraph) -> set[Path]:
-    """Return the files of a stage and of all that it imports, at any depth, plumbing left out."""
+    """Return the files of a stage and of all that it imports, at any depth, plumbing left out.
+
+    What lies beside a module and is not code, such as a page's template, belongs to it.
+    """
     modules = {module} | imports.find_upstream_modules(module)
-    return {file for name in modules if (file := source_file(name)).exists()}
+    files = {file for name in modules if (file := source_file(name)).exists()}
+    packages = {file.parent for file in files} - {ROOT / "pipelines", ROOT / "src/sitesynth"}
+    return files | {
+        file for package in packages for file in files_in(package) if file.suffix != ".py"
+    }
+
+
+def files_in(folder: Path) -> set[Path]:
+    """Return the files of a package, without docstrings-only modules and bytecode."""
+    return {
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != "__init__.py" and "__pycache__" not in file.parts
+    }
 
 
 def expanded(declared: Iterable[str]) -> set[Path]:
-    """Return the modules in declared files and folders."""
+    """Return the files in declared files and folders."""
     files: set[Path] = set()
     for path in declared:
-        found = (ROOT / path).rglob("*.py") if (ROOT / path).is_dir() else [ROOT / path]
-        files |= {file for file in found if file.name != "__init__.py"}
+        files |= files_in(ROOT / path) if (ROOT / path).is_dir() else {ROOT / path}
     return files
 
 
