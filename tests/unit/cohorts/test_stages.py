@@ -1,0 +1,116 @@
+"""From a table to splits, by the stages themselves."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipelines import acquire, split
+from pipelines.check import run as run_check
+from sitesynth.errors import CohortError, LeakageError
+from sitesynth.settings import (
+    CheckSettings,
+    CohortSettings,
+    SiteSettings,
+    SplitSettings,
+    TaskSettings,
+)
+from sitesynth.tracking import Silent
+
+
+pytestmark = pytest.mark.slow  # great-expectations takes 5 s to import
+
+Rows = list[dict[str, str]]
+Stages = Callable[[Rows], None]
+
+
+@pytest.fixture
+def rows(rows: Rows, write_scan: Callable[..., dict[str, str]]) -> Rows:
+    """Four patients at each site, each with real files."""
+    more = [row | dict.fromkeys(("patient_id", "scan_id"), f"{row['scan_id']}-b") for row in rows]
+    return [row | write_scan(row["scan_id"]) for row in rows + more]
+
+
+@pytest.fixture
+def stages(
+    tmp_path: Path,
+    write_table: Callable[[Rows], Path],
+    cohort: CohortSettings,
+    sites: SiteSettings,
+    task: TaskSettings,
+    check: CheckSettings,
+) -> Stages:
+    """Return a function that runs acquire, check and split on a table, in the test's folder."""
+
+    def run_stages(rows: Rows) -> None:
+        write_table(rows)
+        for site in sites.all:
+            acquire.run(
+                site=site,
+                source=tmp_path,
+                acquired=tmp_path / "acquired" / site,
+                cohort=cohort,
+                sites=sites,
+                phantom=None,
+                seed=1,
+                tracked=Silent(),
+            )
+            run_check(
+                site=site,
+                acquired=tmp_path / "acquired" / site,
+                checks=tmp_path / "checks" / f"{site}.json",
+                page=tmp_path / "checks" / f"{site}.html",
+                cohort=cohort,
+                task=task,
+                check=check,
+                tracked=Silent(),
+            )
+        split.run(
+            acquired=tmp_path / "acquired",
+            checks=tmp_path / "checks",
+            splits=tmp_path / "splits",
+            cohort=cohort,
+            sites=sites,
+            task=task,
+            split=SplitSettings(validation_fraction=0.5),
+            seed=1,
+            tracked=Silent(),
+        )
+
+    return run_stages
+
+
+def test_a_table_becomes_checked_splits(rows: Rows, stages: Stages, tmp_path: Path) -> None:
+    """Half of each class's two patients is held out; external sites are tested on."""
+    stages(rows)
+
+    frozen = json.loads((tmp_path / "splits" / "frozen.json").read_text())
+    assert frozen["counts"]["alder"]["validation"] == {"wildtype": 1, "mutant": 1, "unknown": 0}
+    assert frozen["counts"]["cedar"]["test"] == {"wildtype": 2, "mutant": 2, "unknown": 0}
+    assert list(pd.read_csv(tmp_path / "splits" / "alder.csv")) == [
+        "scan_id",
+        "patient_id",
+        "split",
+    ]
+
+
+def test_a_failed_check_leaves_its_page(rows: Rows, stages: Stages, tmp_path: Path) -> None:
+    (tmp_path / rows[0]["t1"]).write_bytes(b"not a scan")
+
+    with pytest.raises(CohortError, match="Every file can be read"):
+        stages(rows)
+
+    assert "1 of 21 rules broken" in (tmp_path / "checks" / "alder.html").read_text()
+    assert not (tmp_path / "splits").exists()
+
+
+def test_an_image_that_was_copied_to_another_site_is_a_leak(
+    rows: Rows, stages: Stages, tmp_path: Path
+) -> None:
+    alder, cedar = rows[0], rows[4]
+    (tmp_path / cedar["t1"]).write_bytes((tmp_path / alder["t1"]).read_bytes())
+
+    with pytest.raises(LeakageError, match="t1 of scan 'alder-001' at alder and t1 of scan 'cedar"):
+        stages(rows)
