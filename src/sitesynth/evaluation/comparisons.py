@@ -286,7 +286,8 @@ def choose_alpha(difference: AucDifference) -> float:
     """Return the one-sided error at which the bounds of non-inferiority are drawn.
 
     Near the ceiling with few patients in a class both bounds are too narrow: simulated type I
-    error is .07 to .10 where .025 is asked for, and a stricter level brings it down.
+    error is .07 to .10 where .025 is asked for, and a stricter level brings it down
+    (`benchmarks/coverage_of_intervals.py`).
     """
     is_at_ceiling = max(difference.first, difference.second) > CEILING_AUC
     smaller_class = min(difference.num_positives, difference.num_negatives)
