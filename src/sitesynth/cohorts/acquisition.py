@@ -149,14 +149,15 @@ def _made_phantom(
 
 def _about(table: pd.DataFrame, cohort: CohortSettings) -> dict[str, Any]:
     """Count a site's scans, patients, labels and missing files."""
-    patients = table.drop_duplicates("patient_id")
+    # "" comes before any name, so a patient's known label wins over scans without one.
+    labels = table.groupby("patient_id")[list(cohort.labels)].max()
     return {
         "missing": {name: int((table[name] == "").sum()) for name in file_columns(table, cohort)},
-        "num_patients": len(patients),
+        "num_patients": len(labels),
         "num_scans": len(table),
         "patients": {
             label: {
-                name or "unknown": int((patients[label] == name).sum()) for name in (*classes, "")
+                name or "unknown": int((labels[label] == name).sum()) for name in (*classes, "")
             }
             for label, classes in cohort.labels.items()
         },

@@ -227,7 +227,8 @@ def _frozen(
                 for row in table.to_dict("records")
             ]
         merged = made[site].merge(table[["scan_id", label]], on="scan_id")
-        patients = merged.drop_duplicates(["patient_id", label])
+        # "" comes before any name, so a patient's known label wins over scans without one.
+        patients = merged.groupby("patient_id")[["split", label]].max()
         counts[site] = {
             part: {
                 name or "unknown": int(
