@@ -96,7 +96,7 @@ GZIP_WINDOW = 31
 GZIP_MAGIC = b"\x1f\x8b"
 
 GZIP_LEVEL = 1
-"""Six times as fast as 9 on a head scan, for a tenth more bytes."""
+"""Four to six times as fast as 9 on head scans, for 3 to 6 percent more bytes (measured)."""
 
 NIFTI1_BYTES, NIFTI2_BYTES = 348, 540
 EXTENSION_FLAG_BYTES = 4

@@ -15,7 +15,7 @@ from sitesynth.images import read_images, write_voxels
 from sitesynth.preprocessing import scans
 from sitesynth.preprocessing.scans import preprocess_scan, preprocess_site, read_splits
 from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
-from sitesynth.storage import digest_of_file, write_json
+from sitesynth.storage import digest_of_file
 from sitesynth.volumes import Volume, write_nifti
 
 
@@ -321,7 +321,7 @@ class TestSite:
         preprocess(site, folder)
         before = content(folder)
         with monkeypatch.context() as patch:
-            patch.setattr(scans, "write_json", dies_on_call(2))
+            patch.setattr(scans, "write_voxels", dies_after_writing)
             with pytest.raises(KeyboardInterrupt):
                 preprocess(site, folder, grid=GRID.model_copy(update={"region": "head"}))
 
@@ -410,13 +410,7 @@ def dies(folder: Path, *, after: int) -> Callable[..., None]:
     return write_or_die
 
 
-def dies_on_call(call: int) -> Callable[..., None]:
-    """A `write_json` whose process is killed before its call number `call`."""
-    number = iter(range(1, 10))
-
-    def write_or_die(path: Path, value: object) -> None:
-        if next(number) == call:
-            raise KeyboardInterrupt
-        write_json(path, value)
-
-    return write_or_die
+def dies_after_writing(folder: Path, scan_id: str, voxels: np.ndarray) -> None:
+    """Write an array; the process is killed before it can say so."""
+    write_voxels(folder, scan_id, voxels)
+    raise KeyboardInterrupt
