@@ -2,7 +2,7 @@
 
 from pipelines._stage import In, Out, Scratch, main
 from sitesynth.generators.autoencoder import train_autoencoder
-from sitesynth.generators.bundle import write_weights
+from sitesynth.generators.generator import write_weights
 from sitesynth.history import History
 from sitesynth.images import read_images
 from sitesynth.settings import AutoencoderSettings

@@ -53,7 +53,9 @@ def run(
     write_flow(model, generator)
     write_json(model / "losses.json", losses)
     history.write(model / "history.csv")
-    tracked.log_metrics({f"{s}_loss_at_{t}": v for s, told in losses.items() for t, v in told.items()})
+    tracked.log_metrics(
+        {f"{s}_loss_at_{t}": v for s, told in losses.items() for t, v in told.items()}
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import final
 
 from sitesynth.storage import write_text
-from sitesynth.training import OnStep
+from sitesynth.tracking import OnStep
 
 
 __all__ = ["History"]

@@ -62,7 +62,8 @@ def sample_images(
     device = best_device()
     network = generator.flow.to(device)
     conditions = Conditions(
-        torch.tensor(labels), torch.ones(len(labels), len(generator.config.channels), dtype=torch.bool)
+        torch.tensor(labels),
+        torch.ones(len(labels), len(generator.config.channels), dtype=torch.bool),
     ).to(device)
     both = Conditions(
         torch.cat([conditions.labels, conditions.without_labels().labels]),
@@ -72,7 +73,9 @@ def sample_images(
     def velocity(x: Tensor, t: Tensor) -> Tensor:
         if guidance == 1:
             return network(x, t, conditions)  # type: ignore[no-any-return]
-        conditional, unconditional = network(x.repeat(2, *[1] * (x.ndim - 1)), t.repeat(2), both).chunk(2)
+        conditional, unconditional = network(
+            x.repeat(2, *[1] * (x.ndim - 1)), t.repeat(2), both
+        ).chunk(2)
         return flow.guided(conditional, unconditional, scale=guidance)
 
     latents = flow.integrate(velocity, noise.to(device), times=flow.time_grid(num_steps))

@@ -4,7 +4,7 @@ Nothing here computes, and nothing has a default: DVC tracks the values in param
 that is not there is a value whose change reruns nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -28,6 +28,8 @@ __all__ = [
     "Overrides",
     "PhantomSettings",
     "PhantomSiteSettings",
+    "PrivacySettings",
+    "QualitySettings",
     "RegistrySettings",
     "SamplingSettings",
     "Section",
@@ -149,8 +151,14 @@ class PhantomSiteSettings(Section):
     orientation: Annotated[str, Field(pattern=r"^[RL][AP][SI]$")]
     """Axis codes of the files, e.g. RAS."""
 
+    scanner: str
+    """What the table's scanner column says."""
+
+    field_strength_t: Positive
+    """What the table's field_strength_t column says; the knobs above make the difference."""
+
     missing_fraction: Fraction
-    """Share of scans that lack one sequence (never the last sequence left)."""
+    """Probability that a scan lacks one sequence; which one is equally likely. None lacks two."""
 
 
 class PhantomSettings(Section):
@@ -299,17 +307,55 @@ class SamplingSettings(Section):
     """Scans decoded at once; no image depends on it."""
 
 
+class QualitySettings(Section):
+    """How a generator's scans are compared with held-out real ones."""
+
+    neighbours: Count
+    """The k of precision, recall, density and coverage."""
+
+    num_pairs: Count
+    """Pairs of scans behind the mean similarity within a set."""
+
+    num_resamples: Annotated[int, Field(ge=100)]
+    """Bootstrap resamples of patients behind the 95 % intervals of KID and FID."""
+
+
+class PrivacySettings(Section):
+    """What a generator is asked before it may leave its site; ADR 21 argues the defaults."""
+
+    samples_per_scan: Count
+    """Synthetic scans drawn per training scan, and searched for copies."""
+
+    noise_draws: Count
+    """Noises per noise level with which the flow's error on a scan is measured."""
+
+    num_splits: Count
+    """Random splits of the members in the member-against-member control."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
+    """With which all membership attacks' intervals hold together."""
+
+    copy_level: Annotated[float, Field(gt=0.0, lt=0.5)]
+    """Probability that an innocent generator is refused for copies, all views together."""
+
+    max_membership_auc: Fraction
+    """Refused where an attack's whole interval lies above this; 0.5 is chance."""
+
+    min_held_out: Count
+    """Held-out patients below which nothing can be audited, and so nothing is released."""
+
+    powered_from: Count
+    """Held-out patients below which the verdict says that it is underpowered."""
+
+
 class ClassifierSettings(Section):
     """The one network that every strategy trains."""
 
-    init_features: Count
-    """Feature maps of the first convolution."""
-
-    growth_rate: Count
-    """Feature maps that each dense layer adds."""
-
-    layers: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
-    """Dense layers per block; the grid is halved between blocks."""
+    channels: Annotated[
+        tuple[Annotated[int, Field(gt=0, multiple_of=8)], ...],
+        Field(strict=False, min_length=4, max_length=4),
+    ]
+    """Feature maps of the four stages; each stage after the first halves the grid."""
 
     sequence_dropout: Fraction
     """Probability that a sequence is hidden in training, so that a missing one is no surprise."""
@@ -338,6 +384,9 @@ class FederatedSettings(Section):
 
     num_rounds: Count
     """Exchanges of weights between the sites and the hub."""
+
+    batch_size: Count
+    """Scans per local step; the centralized batch shared out keeps the scans seen equal."""
 
     weighting: Literal["scans", "equal"]
     """What a site's weights count by in the average."""
@@ -368,6 +417,9 @@ Overrides = dict[str, dict[str, Any]]
 
 OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
 
+NUM_CLASSES = 2
+"""Classes of a task; more are the subject of a later version."""
+
 
 class Settings(Section):
     """A whole study: params.yaml, typed and checked."""
@@ -394,6 +446,8 @@ class Settings(Section):
     autoencoder: AutoencoderSettings
     diffusion: DiffusionSettings
     sampling: SamplingSettings
+    quality: QualitySettings
+    privacy: PrivacySettings
     classifier: ClassifierSettings
     federated: FederatedSettings
     evaluation: EvaluationSettings
@@ -422,60 +476,68 @@ class Settings(Section):
         return self
 
 
-def _disagreements(settings: Settings) -> list[str]:
-    """List what two sections of a study say that cannot both hold."""
-    cohort, sites, task = settings.cohort, settings.sites, settings.task
-    problems = []
+def _disagreements(settings: Settings) -> Iterator[str]:
+    """Yield what two sections of a study say that cannot both hold."""
+    yield from _task_disagreements(settings.task, settings.cohort)
+    yield from _site_disagreements(settings)
+    yield from _grid_disagreements(settings)
+    if settings.federated.num_rounds > settings.classifier.num_steps:
+        yield (
+            f"federated.num_rounds {settings.federated.num_rounds} exceeds "
+            f"classifier.num_steps {settings.classifier.num_steps}: a round needs a step"
+        )
+
+
+def _task_disagreements(task: TaskSettings, cohort: CohortSettings) -> Iterator[str]:
     classes = cohort.labels.get(task.label)
     if classes is None:
-        problems.append(f"task.label '{task.label}' is not in cohort.labels {list(cohort.labels)}")
+        yield f"task.label '{task.label}' is not in cohort.labels {list(cohort.labels)}"
     elif task.positive not in classes:
-        problems.append(f"task.positive '{task.positive}' is not in the classes {list(classes)}")
-    elif len(classes) != 2:  # noqa: PLR2004
-        problems.append(f"task.label '{task.label}' must have two classes, got {list(classes)}")
+        yield f"task.positive '{task.positive}' is not in the classes {list(classes)}"
+    elif len(classes) != NUM_CLASSES:
+        yield f"task.label '{task.label}' must have two classes, got {list(classes)}"
+
+
+def _site_disagreements(settings: Settings) -> Iterator[str]:
+    sites, phantom = settings.sites, settings.phantom
     known = [f"local-{site}" for site in sites.training]
     known += ["centralized", "federated", "synthetic", "augmented"]
     unknown = sorted(set(settings.strategies) - set(known))
     if unknown:
-        problems.append(f"unknown strategies {unknown}; there are {known}")
+        yield f"unknown strategies {unknown}; there are {known}"
     if "centralized" not in settings.strategies:
-        problems.append("strategies must contain centralized, which the others are compared with")
-    if cohort.table is None and settings.phantom is None:
-        problems.append("cohort.table is null, which asks for the phantom, but phantom is null")
-    if settings.phantom is not None and set(settings.phantom.sites) != set(sites.all):
-        problems.append(
-            f"phantom.sites {sorted(settings.phantom.sites)} must be sites.all {sorted(sites.all)}"
-        )
+        yield "strategies must contain centralized, which the others are compared with"
+    if settings.cohort.table is None and phantom is None:
+        yield "cohort.table is null, which asks for the phantom, but phantom is null"
+    if phantom is not None and set(phantom.sites) != set(sites.all):
+        yield f"phantom.sites {sorted(phantom.sites)} must be sites.all {sorted(sites.all)}"
     if set(settings.overrides) != set(sites.all):
-        problems.append(
+        yield (
             f"overrides names {sorted(settings.overrides)}, but must name every site of "
             f"{sorted(sites.all)} ({{}} for none)"
         )
     for site, sections in settings.overrides.items():
         closed = sorted(set(sections) - set(OVERRIDABLE))
         if closed:
-            problems.append(f"overrides.{site} may hold {list(OVERRIDABLE)}, not {closed}")
-    patch = settings.autoencoder.patch
-    if len(patch) != len(settings.grid.shape):
-        problems.append(
+            yield f"overrides.{site} may hold {list(OVERRIDABLE)}, not {closed}"
+
+
+def _grid_disagreements(settings: Settings) -> Iterator[str]:
+    shape, patch = settings.grid.shape, settings.autoencoder.patch
+    if len(patch) != len(shape):
+        yield (
             f"autoencoder.patch {list(patch)} must have one number per axis of grid.shape "
-            f"{list(settings.grid.shape)}"
+            f"{list(shape)}"
         )
-    else:
-        halvings = 2 ** (len(settings.autoencoder.channels) - 1)
-        halvings_flow = 2 ** (len(settings.diffusion.channels) - 1)
-        for size, fold in zip(settings.grid.shape, patch, strict=True):
-            if size % (fold * halvings * halvings_flow):
-                problems.append(
-                    f"grid.shape {list(settings.grid.shape)}: {size} must be a multiple of "
-                    f"{fold * halvings * halvings_flow} (patch x levels of autoencoder and flow)"
-                )
-    if settings.federated.num_rounds > settings.classifier.num_steps:
-        problems.append(
-            f"federated.num_rounds {settings.federated.num_rounds} exceeds "
-            f"classifier.num_steps {settings.classifier.num_steps}: a round needs a step"
-        )
-    return problems
+        return
+    halvings = len(settings.autoencoder.channels) + len(settings.diffusion.channels) - 2
+    for size, fold in zip(shape, patch, strict=True):
+        needed = fold * 2**halvings
+        if size % needed:
+            yield (
+                f"grid.shape {list(shape)}: {size} must be a multiple of {needed} "
+                "(patch x levels of autoencoder and flow)"
+            )
 
 
 def load_settings(path: Path, *, site: str | None = None) -> Settings:
@@ -522,6 +584,7 @@ def _listed(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
-        shown = "" if problem["type"] in {"missing", "value_error"} else f" (got {problem['input']!r:.80})"
+        is_told = problem["type"] in {"missing", "value_error"}
+        shown = "" if is_told else f" (got {problem['input']!r:.80})"
         lines.append(f"  {key}: {problem['msg'].removeprefix('Value error, ')}{shown}")
     return "\n".join(lines)

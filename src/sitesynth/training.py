@@ -20,20 +20,17 @@ from torch import Tensor, nn
 
 from sitesynth.errors import TrainingError
 from sitesynth.storage import replacing
+from sitesynth.tracking import OnStep
 
 
 __all__ = [
     "Average",
-    "OnStep",
     "autocast",
     "best_device",
     "channels_last",
     "learning_rate_at",
     "train",
 ]
-
-OnStep = Callable[[int, Mapping[str, float]], None]
-"""Called after each optimizer step with the step's number, from 1, and its losses."""
 
 MAX_GRADIENT_NORM = 1.0
 WARMUP_FRACTION = 0.05

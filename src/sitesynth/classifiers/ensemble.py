@@ -52,9 +52,7 @@ class Ensemble:
         self.config = config
         self.members = list(members)
 
-    def predict_members(
-        self, images: Float[Tensor, "n s ..."]
-    ) -> Float[Tensor, "members n"]:
+    def predict_members(self, images: Float[Tensor, "n s ..."]) -> Float[Tensor, "members n"]:
         """Return each member's probability of the positive class."""
         positive = self.config.classes.index(self.config.positive)
         return torch.stack([predict(member, images)[:, positive] for member in self.members])

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from monai.networks.nets.densenet import DenseNet
+from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
 from sitesynth import seeds
@@ -18,33 +18,53 @@ from sitesynth.training import channels_last
 __all__ = ["Classifier", "build_classifier"]
 
 
+NORM_GROUPS = 8
+FIRST_KERNEL = 3
+FIRST_STRIDE = 2
+
+
 @final
 class Classifier(nn.Module):
-    """MONAI's DenseNet (Huang et al., 2017) on the sequences of a scan.
+    """MONAI's ResNet (He et al., 2016) of basic blocks on the sequences of a scan.
 
-    Instance normalization, not batch normalization: a scan's score must not depend on the others in
-    its batch, and batch statistics are what federated averaging handles worst.
+    Group normalization, not batch normalization: a scan's score must not depend on the others in
+    its batch, and batch statistics are what federated averaging handles worst. Not instance
+    normalization either: before a global average it leaves every feature map with the same mean.
     """
 
     def __init__(
         self, settings: ClassifierSettings, *, num_sequences: int, num_classes: int, dims: int
     ) -> None:
         super().__init__()
-        self.network = DenseNet(
+        self.network = ResNet(
+            block="basic",
+            layers=[1] * len(settings.channels),
+            block_inplanes=list(settings.channels),
             spatial_dims=dims,
-            in_channels=num_sequences,
-            out_channels=num_classes,
-            init_features=settings.init_features,
-            growth_rate=settings.growth_rate,
-            block_config=settings.layers,
-            norm=("instance", {"affine": True}),
+            n_input_channels=num_sequences,
+            conv1_t_size=FIRST_KERNEL,
+            conv1_t_stride=FIRST_STRIDE,
+            no_max_pool=True,
+            shortcut_type="B",
+            num_classes=num_classes,
         )
+        # MONAI 1.6 hands its `norm` argument to the first layer only.
+        _use_group_norm(self.network)
         channels_last(self, dims)
 
     def forward(self, images: Float[Tensor, "n s ..."]) -> Float[Tensor, "n classes"]:
         """Return one logit per class."""
         logits: Tensor = self.network(images)
         return logits
+
+
+def _use_group_norm(network: nn.Module) -> None:
+    """Put group normalization wherever a network has batch normalization."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001
+            setattr(network, name, nn.GroupNorm(NORM_GROUPS, child.num_features))
+        else:
+            _use_group_norm(child)
 
 
 def build_classifier(
@@ -57,6 +77,4 @@ def build_classifier(
 ) -> Classifier:
     """Build a classifier whose initial weights are drawn from `rng`."""
     with seeds.isolated(rng):
-        return Classifier(
-            settings, num_sequences=num_sequences, num_classes=num_classes, dims=dims
-        )
+        return Classifier(settings, num_sequences=num_sequences, num_classes=num_classes, dims=dims)

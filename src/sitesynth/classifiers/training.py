@@ -20,7 +20,8 @@ from sitesynth import seeds
 from sitesynth.errors import TrainingError
 from sitesynth.images import ImageSet
 from sitesynth.settings import ClassifierSettings
-from sitesynth.training import OnStep, autocast, train
+from sitesynth.tracking import OnStep
+from sitesynth.training import autocast, train
 
 
 __all__ = [
@@ -129,7 +130,12 @@ def augment(
     corners = torch.randint(2 * MAX_SHIFT + 1, (count, dims), generator=rng)
     changed = torch.stack(
         [
-            scan[(slice(None), *(slice(c, c + g) for c, g in zip(corner, images.shape[2:], strict=True)))]
+            scan[
+                (
+                    slice(None),
+                    *(slice(c, c + g) for c, g in zip(corner, images.shape[2:], strict=True)),
+                )
+            ]
             for scan, corner in zip(padded, corners.tolist(), strict=True)
         ]
     )

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from sitesynth import seeds
 from sitesynth.images import ImageSet
 from sitesynth.settings import AutoencoderSettings
-from sitesynth.training import OnStep, autocast, best_device, channels_last, train
+from sitesynth.tracking import OnStep
+from sitesynth.training import autocast, best_device, channels_last, train
 
 
 __all__ = [
@@ -183,7 +184,9 @@ def train_autoencoder(
     return model.cpu()
 
 
-def mirror_some(images: Float[Tensor, "n c ..."], *, rng: torch.Generator) -> Float[Tensor, "n c ..."]:
+def mirror_some(
+    images: Float[Tensor, "n c ..."], *, rng: torch.Generator
+) -> Float[Tensor, "n c ..."]:
     """Swap left and right in about half of the scans."""
     mirrored = torch.rand(len(images), generator=rng) < 0.5  # noqa: PLR2004
     return torch.where(mirrored.reshape(-1, *([1] * (images.ndim - 1))), images.flip(2), images)

@@ -260,11 +260,15 @@ def _check_header(path: Path, expected: Mapping[str, Tensor]) -> None:
     header.pop("__metadata__", None)
     if set(header) != set(expected):
         wrong = sorted(set(header) ^ set(expected))
-        raise BundleError(f"{path}: weights {wrong[:3]} do not fit config.json ({len(wrong)} do not).")
+        raise BundleError(
+            f"{path}: weights {wrong[:3]} do not fit config.json ({len(wrong)} do not)."
+        )
     for name, value in expected.items():
         found = header[name]
-        if not isinstance(found, dict) or found.get("shape") != list(value.shape) or (
-            found.get("dtype") != "F32"
+        if (
+            not isinstance(found, dict)
+            or found.get("shape") != list(value.shape)
+            or (found.get("dtype") != "F32")
         ):
             raise BundleError(
                 f"{path}: weight {name} must be F32 of shape {list(value.shape)}, got {found}."

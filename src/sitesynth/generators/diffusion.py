@@ -8,13 +8,14 @@ from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.generators import flow
-from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
 from sitesynth.images import ImageSet
 from sitesynth.settings import AutoencoderSettings, DiffusionSettings
-from sitesynth.training import Average, OnStep, autocast, best_device, train
+from sitesynth.tracking import OnStep
+from sitesynth.training import Average, autocast, best_device, train
 
 
 __all__ = ["held_out_losses", "train_diffusion", "train_flow"]

@@ -12,7 +12,7 @@ Axes: n = samples, then anything.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from torch import Tensor
 __all__ = ["Velocity", "draw_times", "guided", "integrate", "interpolate", "time_grid"]
 
 
+@runtime_checkable
 class Velocity(Protocol):
     """The direction in which x_t moves with time."""
 

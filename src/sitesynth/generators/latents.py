@@ -60,9 +60,7 @@ class Latents:
     std: Float[Tensor, "n 2 k ..."]
     presence: Bool[Tensor, "n c"]
 
-    def draw(
-        self, indices: Tensor, *, rng: torch.Generator
-    ) -> Float[Tensor, "m k ..."]:
+    def draw(self, indices: Tensor, *, rng: torch.Generator) -> Float[Tensor, "m k ..."]:
         """Draw a raw latent of each chosen scan, from its original or its mirrored encoding."""
         side = torch.randint(2, (len(indices),), generator=rng)
         mean, std = self.mean[indices, side], self.std[indices, side]
@@ -89,7 +87,9 @@ def measure_scale(latents: Latents) -> LatentScale:
     """
     channels = latents.mean.double().transpose(0, 2).flatten(1)
     mean = channels.mean(dim=1)
-    variance = channels.var(dim=1) + latents.std.double().square().transpose(0, 2).flatten(1).mean(1)
+    variance = channels.var(dim=1) + latents.std.double().square().transpose(0, 2).flatten(1).mean(
+        1
+    )
     std = variance.sqrt()
     if not bool(torch.isfinite(std).all() and (std > 0).all()):
         raise TrainingError(

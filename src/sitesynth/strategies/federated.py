@@ -17,7 +17,8 @@ from sitesynth.settings import ClassifierSettings, FederatedSettings
 from sitesynth.strategies.averaging import average_weights
 from sitesynth.strategies.protocol import Consortium, Learner
 from sitesynth.strategies.selection import BestWeights
-from sitesynth.training import OnStep, best_device, learning_rate_at
+from sitesynth.tracking import OnStep
+from sitesynth.training import best_device, learning_rate_at
 
 
 __all__ = ["Federated", "steps_of_round", "train_locally"]
@@ -34,10 +35,10 @@ def train_locally(
     examples: Examples,
     *,
     settings: ClassifierSettings,
+    federated: FederatedSettings,
     site: str,
     member: int,
     number: int,
-    num_rounds: int,
     seed: int,
     on_step: OnStep = lambda step, losses: None,
 ) -> dict[str, Tensor]:
@@ -51,20 +52,23 @@ def train_locally(
         weights: The hub's weights.
         examples: The site's training scans.
         settings: The `classifier` section of params.yaml.
+        federated: The `federated` section of params.yaml.
         site: The site's name; names the randomness.
         member: Number of this training among the strategy's seeds.
         number: Number of the round, from 1.
-        num_rounds: Rounds of the whole training.
         seed: Root seed of the study.
         on_step: Told each step's loss.
     """
     model.load_state_dict(dict(weights))
-    peak = learning_rate_at(number, num_steps=num_rounds + 1, peak=settings.learning_rate)
-    steps = steps_of_round(number, num_rounds=num_rounds, num_steps=settings.num_steps)
+    rounds = federated.num_rounds
+    peak = learning_rate_at(number, num_steps=rounds + 1, peak=settings.learning_rate)
+    steps = steps_of_round(number, num_rounds=rounds, num_steps=settings.num_steps)
     train_on(
         model,
         examples,
-        settings=settings.model_copy(update={"learning_rate": peak}),
+        settings=settings.model_copy(
+            update={"learning_rate": peak, "batch_size": federated.batch_size}
+        ),
         scope=("classifier", member, "federated", site, number),
         seed=seed,
         num_steps=steps,
@@ -105,10 +109,10 @@ class Federated:
                         weights,
                         site.real,
                         settings=self.settings,
+                        federated=self.federated,
                         site=name,
                         member=member,
                         number=number,
-                        num_rounds=self.federated.num_rounds,
                         seed=seed,
                         on_step=heard,
                     )

@@ -26,7 +26,7 @@ from sitesynth.settings import (
     IntensitySettings,
 )
 from sitesynth.strategies.catalogue import admit, build_strategy, needs_real, needs_synthetic
-from sitesynth.training import OnStep
+from sitesynth.tracking import OnStep
 
 
 __all__ = ["fit_strategy"]

@@ -11,7 +11,8 @@ from sitesynth.classifiers.training import Examples, train_on
 from sitesynth.settings import ClassifierSettings
 from sitesynth.strategies.protocol import Consortium, Learner
 from sitesynth.strategies.selection import BestWeights
-from sitesynth.training import OnStep, best_device
+from sitesynth.tracking import OnStep
+from sitesynth.training import best_device
 
 
 __all__ = ["Pooled"]

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 from torch import nn
 
 from sitesynth.classifiers.training import Examples, Validator
-from sitesynth.training import OnStep
+from sitesynth.tracking import OnStep
 
 
 __all__ = ["Consortium", "Learner", "Site", "Strategy"]
@@ -33,6 +33,7 @@ Consortium = Mapping[str, Site]
 """The training sites by name; a strategy's result does not depend on their order."""
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """A way to learn one classifier from several sites."""
 

@@ -1,0 +1,93 @@
+"""Folding, hiding channels, and what the loss may ask for."""
+
+import pytest
+import torch
+
+from sitesynth import seeds
+from sitesynth.generators.autoencoder import (
+    Autoencoder,
+    fold,
+    hide_channels,
+    mirror_some,
+    reconstruction_error,
+    unfold,
+)
+from sitesynth.settings import AutoencoderSettings
+
+
+@pytest.mark.parametrize(
+    ("grid", "patch"), [((8, 4), (2, 4)), ((4, 6, 2), (2, 3, 1)), ((4, 4, 4), (1, 1, 1))]
+)
+def test_unfolding_undoes_folding(grid: tuple[int, ...], patch: tuple[int, ...]) -> None:
+    """Every voxel comes back to its place, in two dimensions and three."""
+    images = torch.rand(2, 3, *grid)
+
+    assert torch.equal(unfold(fold(images, patch), patch), images)
+
+
+def test_a_patch_becomes_the_channels_of_one_voxel() -> None:
+    """The four pixels of a 2 x 2 patch are the four channels at its place."""
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+
+    assert fold(image, (2, 2))[0, :, 0, 0].tolist() == [0, 1, 4, 5]
+    assert fold(image, (2, 2))[0, :, 1, 1].tolist() == [10, 11, 14, 15]
+
+
+def test_a_missing_channel_does_not_enter_the_loss() -> None:
+    """Scan 0 lacks channel 1, where it is off by 9: only the error of 2 in channel 0 counts."""
+    images = torch.zeros(1, 2, 4, 4)
+    reconstructed = torch.stack([torch.full((4, 4), 2.0), torch.full((4, 4), 9.0)])[None]
+
+    error = reconstruction_error(reconstructed, images, torch.tensor([[True, False]]))
+    assert error == 2
+
+
+def test_hiding_never_takes_the_last_channel() -> None:
+    """With probability 1 every channel would go, so the scan is shown whole."""
+    images = torch.ones(3, 2, 2, 2)
+    presence = torch.tensor([[True, True], [True, False], [False, True]])
+    shown = hide_channels(images, presence, probability=1.0, rng=seeds.generator(0, "hide"))
+
+    assert torch.equal(shown.amax(dim=(2, 3)) > 0, presence)
+
+
+def test_hiding_takes_about_the_share_asked_for() -> None:
+    """4000 channels, each hidden with probability 0.25: three standard errors are 0.02."""
+    images = torch.ones(1000, 4, 1, 1)
+    presence = torch.ones(1000, 4, dtype=torch.bool)
+    shown = hide_channels(images, presence, probability=0.25, rng=seeds.generator(0, "share"))
+
+    assert abs(float(shown.mean()) - 0.75) < 0.025
+
+
+def test_mirroring_swaps_right_and_left_only() -> None:
+    """Each scan is itself or its mirror image along the first axis of the grid."""
+    images = torch.rand(16, 1, 4, 3)
+    mirrored = mirror_some(images, rng=seeds.generator(0, "mirror"))
+    kept = (mirrored == images).flatten(1).all(dim=1)
+    flipped = (mirrored == images.flip(2)).flatten(1).all(dim=1)
+
+    assert (kept ^ flipped).all()
+    assert kept.any()
+    assert flipped.any()
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (8, 8, 4)])
+def test_latents_have_the_grid_that_the_config_promises(grid: tuple[int, ...]) -> None:
+    """A patch of 2 and one halving shrink each axis by four, in 2D and 3D."""
+    settings = AutoencoderSettings(
+        patch=(2,) * len(grid),
+        channels=(8, 8),
+        latent_channels=3,
+        kl_weight=0.0,
+        sequence_dropout=0.0,
+        learning_rate=1e-3,
+        batch_size=1,
+        num_steps=1,
+    )
+    model = Autoencoder(settings, num_channels=2, dims=len(grid))
+    mean, std = model.encode(torch.rand(1, 2, *grid))
+
+    assert mean.shape == (1, 3, *(size // 4 for size in grid))
+    assert (std > 0).all()
+    assert model.decode(mean).shape == (1, 2, *grid)

@@ -1,0 +1,42 @@
+"""The scale of a site's latents."""
+
+import pytest
+import torch
+
+from sitesynth import seeds
+from sitesynth.errors import TrainingError
+from sitesynth.generators.latents import Latents, LatentScale, measure_scale
+
+
+def latents_of(mean: torch.Tensor, std: float) -> Latents:
+    """Return latents whose encoder was equally unsure everywhere."""
+    return Latents(mean, torch.full_like(mean, std), torch.ones(len(mean), 1, dtype=torch.bool))
+
+
+def test_scaled_latents_have_mean_zero_and_spread_one_per_channel() -> None:
+    """The scale is over all scans, both sides and all voxels, the encoder's own spread included."""
+    rng = seeds.generator(0, "latents")
+    centres = torch.tensor([5.0, -3.0]).reshape(1, 1, 2, 1, 1)
+    spreads = torch.tensor([2.0, 0.1]).reshape(1, 1, 2, 1, 1)
+    latents = latents_of(centres + spreads * torch.randn(40, 2, 2, 8, 8, generator=rng), 0.5)
+    scale = measure_scale(latents)
+    drawn = scale.normalize(latents.draw(torch.arange(40).repeat(20), rng=rng))
+
+    assert scale.std[0] == pytest.approx((2.0**2 + 0.5**2) ** 0.5, rel=0.03)
+    assert scale.std[1] == pytest.approx((0.1**2 + 0.5**2) ** 0.5, rel=0.03)
+    torch.testing.assert_close(drawn.mean(dim=(0, 2, 3)), torch.zeros(2), atol=0.05, rtol=0)
+    torch.testing.assert_close(drawn.std(dim=(0, 2, 3)), torch.ones(2), atol=0.05, rtol=0)
+
+
+def test_restoring_undoes_normalizing() -> None:
+    """A sample leaves the flow in the units of the autoencoder."""
+    scale = LatentScale((1.0, -2.0), (0.5, 4.0))
+    latents = torch.rand(3, 2, 4, 4)
+
+    torch.testing.assert_close(scale.restore(scale.normalize(latents)), latents)
+
+
+def test_a_collapsed_autoencoder_is_an_error() -> None:
+    """Constant latents have no scale, and a flow over them would divide by zero."""
+    with pytest.raises(TrainingError, match="collapsed"):
+        measure_scale(latents_of(torch.ones(2, 2, 1, 4, 4), 0.0))

@@ -1,0 +1,105 @@
+"""The training loop: exact resume, averages, learning rate, divergence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sitesynth import seeds, training
+from sitesynth.errors import TrainingError
+from sitesynth.training import Average, learning_rate_at, train
+
+
+def model_of(scope: str) -> nn.Module:
+    """Return a small network with weights of its own."""
+    with seeds.isolated(seeds.generator(0, scope)):
+        return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+
+
+def losses_for(
+    model: nn.Module, *, stop_at: int | None = None
+) -> Callable[[int], dict[str, Tensor]]:
+    """Return a regression loss whose step k draws from a generator of its own."""
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        if step == stop_at:
+            raise KeyboardInterrupt
+        x = torch.randn(8, 3, generator=seeds.generator(0, "step", step))
+        return {"loss": (model(x) - x.sum(dim=1, keepdim=True)).square().mean()}
+
+    return losses_at
+
+
+def test_a_killed_training_continues_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, averages, moments and the learning rate all come back: equality is bit for bit."""
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
+    straight = model_of("weights")
+    average = Average(straight, 0.9)
+    train(straight, losses_for(straight), num_steps=12, learning_rate=1e-2, average=average)
+
+    checkpoint = tmp_path / "state.safetensors"
+    killed = model_of("weights")
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            killed,
+            losses_for(killed, stop_at=8),
+            num_steps=12,
+            learning_rate=1e-2,
+            average=Average(killed, 0.9),
+            checkpoint=checkpoint,
+        )
+    resumed = model_of("other weights")
+    resumed_average = Average(resumed, 0.9)
+    steps: list[int] = []
+    train(
+        resumed,
+        losses_for(resumed),
+        num_steps=12,
+        learning_rate=1e-2,
+        average=resumed_average,
+        checkpoint=checkpoint,
+        on_step=lambda step, losses: steps.append(step),
+    )
+
+    assert steps == [8, 9, 10, 11, 12]
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+        assert torch.equal(average.weights[name], resumed_average.weights[name])
+
+
+def test_a_loss_that_is_no_number_stops_the_training() -> None:
+    """The error names the step, so that a log need not be searched."""
+    model = nn.Linear(1, 1)
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        loss = model(torch.ones(1, 1)).sum()
+        return {"loss": loss if step < 3 else loss * float("nan")}
+
+    with pytest.raises(TrainingError, match="step 3 of 9"):
+        train(model, losses_at, num_steps=9, learning_rate=1e-3)
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
+    """A twentieth of 100 steps is warm-up: 1/5 of the peak at step 1, all of it at step 5."""
+    rates = [learning_rate_at(step, num_steps=100, peak=1.0) for step in range(1, 101)]
+
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) == rates[4] == 1.0
+    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+
+
+def test_the_average_forgets_its_start() -> None:
+    """With decay 0.5 from step 8 on, twenty steps at weight 1 leave 2^-20 of the start."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    average = Average(model, 0.5)
+    nn.init.ones_(model.weight)
+    for step in range(8, 28):
+        average.update(model, step)
+
+    assert float(average.weights["weight"]) == pytest.approx(1 - 2**-20, abs=1e-7)
