@@ -54,7 +54,8 @@ def ui(*, port: int) -> None:
     runs = [run for run in found if run is not None]
     address = f"http://127.0.0.1:{port}"
     click.echo(f"study {settings.study}: {study_url(address, experiment)}")
-    click.echo(f"strategies compared: {comparison_url(address, experiment, runs)}")
+    if runs:
+        click.echo(f"strategies compared: {comparison_url(address, experiment, runs)}")
     click.echo("Ctrl-C ends it.")
     sys.stdout.flush()
     # One worker and no job server: 0.5 GiB and 6 s to start, not 3.4 GiB and 37 s.

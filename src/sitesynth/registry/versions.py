@@ -82,7 +82,7 @@ class Version:
 
 def list_versions(mlruns: "Mlruns", model: str) -> list[Version]:
     """Return the versions of a registered model, oldest first; none if there is no such model."""
-    if not mlruns.client.search_registered_models(f"name = '{model}'"):
+    if not _is_registered(mlruns, model):
         return []
     # A search of versions leaves their aliases out.
     aliases = mlruns.client.get_registered_model(model).aliases
@@ -141,21 +141,24 @@ def register(mlruns: "Mlruns", study: str, submission: Submission) -> Version:
     What was judged of the model is brought up to date in either case.
     """
     client = mlruns.client
-    if not client.search_registered_models(f"name = '{submission.model}'"):
-        client.create_registered_model(submission.model)
-    sha256 = submission.sha256
-    tags = {**submission.tags, "study": study, "sha256": sha256}
-    gates = json.dumps([asdict(gate) for gate in submission.gates])
+    tags = {**submission.tags, "study": study, "sha256": submission.sha256}
+    judged = {**tags, "gates": json.dumps([asdict(gate) for gate in submission.gates])}
+    versions = list_versions(mlruns, submission.model)
     same = [
         version
-        for version in list_versions(mlruns, submission.model)
+        for version in versions
         if all(version.tags.get(name) == tags[name] for name in ("study", "sha256"))
     ]
     if same:
         number = same[0].number
-        for name, value in {**tags, "gates": gates}.items():
-            client.set_model_version_tag(submission.model, str(number), name, value)
+        changed = {name for name in judged if judged[name] != same[0].tags.get(name)}
+        for name in sorted(changed):
+            client.set_model_version_tag(submission.model, str(number), name, judged[name])
+        if not changed:
+            return same[0]
     else:
+        if not versions and not _is_registered(mlruns, submission.model):
+            client.create_registered_model(submission.model)
         logged = client.create_logged_model(
             mlruns.experiment_of(study),
             submission.model,
@@ -167,7 +170,7 @@ def register(mlruns: "Mlruns", study: str, submission: Submission) -> Version:
         created = client.create_model_version(
             submission.model,
             f"models:/{logged.model_id}",
-            tags={**tags, "gates": gates},
+            tags=judged,
             model_id=logged.model_id,
         )
         number = int(created.version)
@@ -187,3 +190,7 @@ def gates_at_registration(version: Version) -> list[Gate]:
         )
     judged: list[dict[str, Any]] = json.loads(version.tags["gates"])
     return [Gate(**gate) for gate in judged]
+
+
+def _is_registered(mlruns: "Mlruns", model: str) -> bool:
+    return bool(mlruns.client.search_registered_models(f"name = '{model}'"))
