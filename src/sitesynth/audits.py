@@ -1,0 +1,164 @@
+"""What an audit of a generator looks at: a site's real scans, and scans drawn for the audit.
+
+Each scan is read or drawn once, described, and let go; what is kept of it is small whatever the
+grid: its features, and a thumbnail. So an audit's memory grows with the number of scans, not with
+their voxels.
+
+The audit draws its own synthetic scans: as many of each class as the training set has, so that a
+difference in class mix is not taken for one in quality, and with noise that no released scan uses.
+
+Axes: n = scans, c = channels, d = features, then the grid.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Final, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from sitesynth.features import Extractor
+from sitesynth.generators.generator import Generator, latent_shape
+from sitesynth.images import MASK, UNKNOWN_LABEL, ImageSet
+from sitesynth.sampling import draw_noise, sample_images
+from sitesynth.settings import SamplingSettings
+
+
+__all__ = ["Described", "describe_real", "describe_synthetic", "extractor_for", "shrink"]
+
+THUMBNAIL_VOXELS: Final = 32
+"""Most voxels of a thumbnail along an axis."""
+
+
+@final
+@dataclass(frozen=True)
+class Described:
+    """What is kept of some scans."""
+
+    features: Float[np.ndarray, "n d"]
+    """NaN where a channel is missing."""
+
+    thumbnails: Float[np.ndarray, "n c ..."]
+    """Scans averaged over blocks of voxels; zeros where a channel is missing."""
+
+    presence: Bool[np.ndarray, "n c"]
+
+    patients: tuple[str, ...]
+    """Whose each scan is; each synthetic scan is its own."""
+
+    def __len__(self) -> int:
+        """Return the number of scans."""
+        return len(self.patients)
+
+    def first(self, count: int) -> "Described":
+        """Return the first `count` scans."""
+        return replace(
+            self,
+            features=self.features[:count],
+            thumbnails=self.thumbnails[:count],
+            presence=self.presence[:count],
+            patients=self.patients[:count],
+        )
+
+
+def extractor_for(channels: tuple[str, ...], dims: int) -> Extractor:
+    """Return the default extractor for scans of these channels."""
+    return Extractor(tuple(c for c in channels if c != MASK), MASK in channels, dims)
+
+
+def describe_real(
+    images: ImageSet, *, on_scan: Callable[[int], None] = lambda number: None
+) -> Described:
+    """Describe real scans, one at a time."""
+    scans = (np.asarray(images.load([index])[0]) for index in range(len(images)))
+    patients = tuple(str(patient) for patient in images.table["patient_id"])
+    extractor = extractor_for(images.channels, len(images.grid))
+    return _describe(scans, extractor, np.asarray(images.presence), patients, on_scan)
+
+
+def describe_synthetic(
+    generator: Generator,
+    training: ImageSet,
+    *,
+    samples_per_scan: int,
+    sampling: SamplingSettings,
+    seed: int,
+    purpose: str,
+    on_scan: Callable[[int], None] = lambda number: None,
+) -> Described:
+    """Draw scans from a generator and describe them.
+
+    Args:
+        generator: The generator that is audited.
+        training: Its training scans, whose class mix the synthetic ones get.
+        samples_per_scan: Synthetic scans per training scan.
+        sampling: How the hub will draw.
+        seed: Root seed of the study.
+        purpose: Names the noise, e.g. `privacy`.
+        on_scan: Told after each scan how many are done.
+
+    Returns:
+        Block after block of `len(training)` scans, each in the order of the training scans: number
+        i has the class of training scan i modulo `len(training)`.
+    """
+    config = generator.config
+    labels = training.labels(config.label, config.classes).tolist() * samples_per_scan
+    shape = latent_shape(config)
+    size = sampling.batch_size
+
+    def draw() -> Iterator[np.ndarray]:
+        for start in range(0, len(labels), size):
+            # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
+            wanted = labels[start : start + size]
+            numbers = range(start, start + size)
+            noise = draw_noise(
+                numbers, shape, seed=seed, site=config.site, name=f"audit of {purpose}"
+            )
+            images = sample_images(
+                generator,
+                noise,
+                wanted + [UNKNOWN_LABEL] * (size - len(wanted)),
+                num_steps=sampling.num_steps,
+                guidance=sampling.guidance,
+            )
+            yield from np.asarray(images[: len(wanted)])
+
+    presence = np.ones((len(labels), len(config.channels)), dtype=bool)
+    names = tuple(f"synthetic {number}" for number in range(len(labels)))
+    extractor = extractor_for(config.channels, len(config.grid))
+    with torch.no_grad():
+        return _describe(draw(), extractor, presence, names, on_scan)
+
+
+def shrink(voxels: Float[np.ndarray, "c ..."], *, most: int) -> Float[np.ndarray, "c ..."]:
+    """Average over equal blocks of voxels, so that no axis has more than `most`.
+
+    The blocks are as long along each axis, as far as the axis goes. What does not fill a block is
+    cut off, on both sides.
+    """
+    longest = max(1, ceil(max(voxels.shape[1:]) / most))
+    for axis in range(1, voxels.ndim):
+        block = min(longest, voxels.shape[axis])
+        kept = voxels.shape[axis] // block
+        start = (voxels.shape[axis] - kept * block) // 2
+        cut = voxels.take(range(start, start + kept * block), axis=axis)
+        split = (*cut.shape[:axis], kept, block, *cut.shape[axis + 1 :])
+        voxels = cut.reshape(split).mean(axis=axis + 1)
+    return voxels
+
+
+def _describe(
+    scans: Iterator[np.ndarray],
+    extractor: Extractor,
+    presence: np.ndarray,
+    patients: tuple[str, ...],
+    on_scan: Callable[[int], None],
+) -> Described:
+    features, thumbnails = [], []
+    for number, (voxels, present) in enumerate(zip(scans, presence, strict=True), start=1):
+        features.append(extractor.extract(voxels, present))
+        thumbnails.append(shrink(voxels, most=THUMBNAIL_VOXELS))
+        on_scan(number)
+    return Described(np.stack(features), np.stack(thumbnails), presence, patients)

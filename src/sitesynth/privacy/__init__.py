@@ -1,0 +1,1 @@
+"""What a generator tells about the patients it was trained on, and whether it may leave."""

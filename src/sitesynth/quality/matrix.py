@@ -1,0 +1,127 @@
+"""How near each site's generator is to each site's real scans.
+
+A row is a site's real scans; its features are standardized by that site's training scans, so that
+the entries of a row can be compared with each other, and not with those of another row. The
+generator whose scans are most like the site's should be the site's own.
+
+What is compared are feature vectors, one per scan. Those of synthetic scans are as public as the
+generator. Those of real scans are not: ADR 20 says who may hold them, and that a consortium
+computes each row at the site it belongs to, with `measure_row`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Bool, Float
+from safetensors.numpy import load_file, save_file
+
+from sitesynth.errors import SitesynthError
+from sitesynth.features import FeatureScale
+from sitesynth.quality.fidelity import fid_with_interval, kid_with_interval
+from sitesynth.storage import replacing
+
+
+__all__ = ["SiteFeatures", "measure_matrix", "measure_row", "read_features", "write_features"]
+
+
+@final
+@dataclass(frozen=True)
+class SiteFeatures:
+    """Features of a site's real scans and of its generator's."""
+
+    real: Float[np.ndarray, "n d"]
+    """Training and held-out scans; NaN where a channel is missing."""
+
+    is_training: Bool[np.ndarray, " n"]
+
+    patients: tuple[str, ...]
+    """Which real scans are of one patient; the names say nothing else."""
+
+    synthetic: Float[np.ndarray, "m d"]
+    """As if drawn scans lacked the channels that training scans lack."""
+
+
+def write_features(path: Path, features: SiteFeatures) -> None:
+    """Write features whole. Patients become numbers in order of appearance."""
+    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(features.patients))}
+    arrays = {
+        "real": np.ascontiguousarray(features.real),
+        "is_training": features.is_training.astype(np.uint8),
+        "patients": np.array([numbers[patient] for patient in features.patients], dtype=np.int64),
+        "synthetic": np.ascontiguousarray(features.synthetic),
+    }
+    with replacing(path) as temporary:
+        save_file(arrays, temporary)
+
+
+def read_features(path: Path) -> SiteFeatures:
+    """Read what `write_features` wrote."""
+    arrays = load_file(path)
+    return SiteFeatures(
+        arrays["real"],
+        arrays["is_training"].astype(bool),
+        tuple(str(number) for number in arrays["patients"]),
+        arrays["synthetic"],
+    )
+
+
+def measure_row(
+    own: SiteFeatures,
+    synthetic: Mapping[str, Float[np.ndarray, "_ d"]],
+    *,
+    num_resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Compare one site's real scans with every site's generator.
+
+    Args:
+        own: The site's features.
+        synthetic: Features of drawn scans, by the site whose generator drew them.
+        num_resamples: Resamples behind each interval.
+        rng: Source of the resamples.
+
+    Returns:
+        By metric, kid and fid, and then by generator: the contract's `V`.
+    """
+    scale = FeatureScale.of(own.real[own.is_training])
+    real = scale.standardize(own.real)
+    # FID's bias depends on the number of scans, so a row compares generators at one number.
+    size = min(len(features) for features in synthetic.values())
+    row: dict[str, dict[str, dict[str, float]]] = {"kid": {}, "fid": {}}
+    for site, features in synthetic.items():
+        drawn = scale.standardize(features[:size])
+        patients = [f"synthetic {number}" for number in range(size)]
+        sets = {"patients_x": patients, "patients_y": own.patients}
+        resamples = {"num_resamples": num_resamples, "rng": rng}
+        row["kid"][site] = kid_with_interval(drawn, real, **sets, **resamples).as_json()
+        row["fid"][site] = fid_with_interval(drawn, real, **sets, **resamples).as_json()
+    return row
+
+
+def measure_matrix(
+    sites: Mapping[str, SiteFeatures], *, num_resamples: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Compare every site's real scans with every site's generator.
+
+    Raises:
+        SitesynthError: If the sites' features are not the same ones.
+    """
+    widths = {site: features.real.shape[1] for site, features in sites.items()}
+    if len(set(widths.values())) > 1:
+        raise SitesynthError(
+            f"a matrix needs the same features of every site, but their numbers are {widths}. "
+            "Run `dvc repro assess_quality`."
+        )
+    synthetic = {site: features.synthetic for site, features in sites.items()}
+    rows = {
+        site: measure_row(features, synthetic, num_resamples=num_resamples, rng=rng)
+        for site, features in sites.items()
+    }
+    return {
+        "rows": "real",
+        "columns": "synthetic",
+        **{metric: {site: row[metric] for site, row in rows.items()} for metric in ("kid", "fid")},
+    }

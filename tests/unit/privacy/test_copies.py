@@ -1,0 +1,92 @@
+"""The copy test, on similarities whose answer is known."""
+
+import numpy as np
+import pytest
+
+from sitesynth.privacy.copies import Similarities, find_copies, p_of_copies
+
+
+def similarities(
+    *,
+    synthetic: list[list[float]],
+    unseen: list[list[float]],
+    train: list[list[float]] | None = None,
+    held_out: list[list[float]] | None = None,
+    patients: tuple[str, ...] = ("a", "b", "c"),
+) -> Similarities:
+    """Return similarities of three training scans and two held-out ones."""
+    return Similarities(
+        synthetic_to_train=np.array(synthetic),
+        synthetic_to_held_out=np.array(unseen),
+        train_to_train=np.array(
+            train or [[1.0, 0.4, 0.1], [0.4, 1.0, 0.2], [0.1, 0.2, 1.0]], dtype=float
+        ),
+        held_out_to_train=np.array(held_out or [[0.3, 0.1, 0.1], [0.1, 0.2, 0.5]], dtype=float),
+        train_patients=patients,
+    )
+
+
+def test_the_probability_is_that_of_drawing_synthetic_scans_first() -> None:
+    """2 copies of 3 synthetic scans among 4 strangers: 3/7 of the tops, then 2/6."""
+    assert p_of_copies(2, 3, 4) == pytest.approx(3 / 7 * 2 / 6)
+    assert p_of_copies(0, 3, 4) == 1
+
+
+def test_a_copy_is_nearer_than_any_two_patients_are() -> None:
+    """The most alike strangers are at 0.5, so 0.6 is a copy and 0.5 is not."""
+    found = find_copies(
+        similarities(synthetic=[[0.6, 0, 0], [0.5, 0, 0]], unseen=[[0.1, 0.1]] * 2), level=0.01
+    )
+
+    assert found.threshold == 0.5
+    assert found.num_copies == 1
+    assert found.rate == 0.5
+
+
+def test_likeness_to_unseen_patients_is_no_copying() -> None:
+    """A generator with one common look is as near to patients that it never saw."""
+    found = find_copies(
+        similarities(synthetic=[[0.8, 0, 0], [0.8, 0, 0]], unseen=[[0.9, 0.1], [0.1, 0.2]]),
+        level=0.01,
+    )
+
+    assert found.num_copies == 0
+
+
+def test_patients_who_match_each_other_are_one_draw() -> None:
+    """a and b match each other; c matches b; two held-out scans: 2 + 2 strangers."""
+    found = find_copies(similarities(synthetic=[[0, 0, 0]], unseen=[[0, 0]]), level=0.01)
+
+    assert found.num_strangers == 4
+
+
+def test_two_scans_of_one_patient_are_no_strangers() -> None:
+    """They may well be alike: 0.95 between a patient's own scans is no measure of strangers."""
+    twins = [[1.0, 0.95, 0.1], [0.95, 1.0, 0.2], [0.1, 0.2, 1.0]]
+    found = find_copies(
+        similarities(
+            synthetic=[[0.6, 0, 0]], unseen=[[0, 0]], train=twins, patients=("a", "a", "c")
+        ),
+        level=0.01,
+    )
+
+    assert found.threshold == 0.5
+
+
+def test_what_chance_allows_is_the_most_that_the_test_accepts() -> None:
+    synthetic = [[0.0, 0.0, 0.0]] * 40
+    found = find_copies(similarities(synthetic=synthetic, unseen=[[0, 0]] * 40), level=0.01)
+
+    assert p_of_copies(found.num_allowed, 40, found.num_strangers) >= 0.01
+    assert p_of_copies(found.num_allowed + 1, 40, found.num_strangers) < 0.01
+
+
+def test_innocent_scans_are_called_copiers_as_often_as_stated() -> None:
+    """Best matches of strangers and of synthetic scans drawn from one distribution."""
+    rng = np.random.default_rng(2)
+    level, refused = 0.1, 0
+    for _ in range(300):
+        strangers, synthetic = rng.random(20), rng.random(50)
+        num_copies = int((synthetic > strangers.max()).sum())
+        refused += p_of_copies(num_copies, 50, 20) < level
+    assert refused / 300 < level + 2 * np.sqrt(level * (1 - level) / 300)
