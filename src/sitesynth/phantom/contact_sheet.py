@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sitesynth.errors import SettingsError
-from sitesynth.phantom.attributes import TUMOUR_TYPES
+from sitesynth.phantom.attributes import TUMOUR_TYPES, class_means
 from sitesynth.phantom.consortium import Patient, draw_patients, render_patient
 from sitesynth.phantom.scanner import SEQUENCES
 from sitesynth.settings import PhantomSiteSettings, load_settings
@@ -28,15 +28,25 @@ if TYPE_CHECKING:
 __all__ = ["choose_patients", "draw_sheet"]
 
 BRIGHTEST_PERCENTILE: Final = 99.7
-INCHES_PER_IMAGE: Final = 1.5
+DOTS_PER_INCH: Final = 68
+INCHES_PER_IMAGE: Final = 1.1
 
 
-def choose_patients(patients: Sequence[Patient], *, num_per_type: int) -> list[Patient]:
-    """Choose the first patients of each tumour type, in the order of the types."""
+def choose_patients(
+    patients: Sequence[Patient], *, num_per_type: int, separation: float
+) -> list[Patient]:
+    """Choose the clearest patients of each tumour type, in the order of the types.
+
+    Clearest is farthest along the direction in which the mean of the type's attributes differs from
+    the other types' means. They are textbook cases: most patients overlap with other types.
+    """
+    means = class_means(separation)
     chosen = []
-    for tumour_type in TUMOUR_TYPES:
+    for tumour_type, mean in zip(TUMOUR_TYPES, means, strict=True):
+        direction = mean - means.mean(axis=0)
         of_type = [patient for patient in patients if patient.tumour_type == tumour_type]
-        chosen += of_type[:num_per_type]
+        clarity = [float(np.dot(patient.attributes, direction)) for patient in of_type]
+        chosen += [of_type[index] for index in np.argsort(clarity)[::-1][:num_per_type]]
     return chosen
 
 
@@ -65,7 +75,7 @@ def draw_sheet(patients: Sequence[Patient], site: PhantomSiteSettings, *, seed: 
                 aspect=front / right,
             )
         row[-1].contour(mask[:, :, level].T, levels=[0.5], colors="red", linewidths=0.8)
-        row[0].set_ylabel(f"{patient.tumour_type}\n{patient.patient_id}", fontsize=7)
+        row[0].set_ylabel(f"{patient.tumour_type}\n{patient.patient_id}", fontsize=6)
     for panel, title in zip(panels[0], (*SEQUENCES, "mask"), strict=True):
         panel.set_title(title, fontsize=8)
     for panel in panels.ravel():
@@ -80,7 +90,7 @@ def _hide_ticks(panel: "Axes") -> None:
 
 
 def main() -> None:
-    """Draw patients of one site of the study in params.yaml."""
+    """Draw the clearest patients of one site of the study in params.yaml."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--site", required=True)
@@ -95,12 +105,16 @@ def main() -> None:
         )
     patients = draw_patients(arguments.site, settings.phantom, seed=settings.seed)
     figure = draw_sheet(
-        choose_patients(patients, num_per_type=arguments.num_per_type),
+        choose_patients(
+            patients,
+            num_per_type=arguments.num_per_type,
+            separation=settings.phantom.separation,
+        ),
         settings.phantom.sites[arguments.site],
         seed=settings.seed,
     )
     with replacing(arguments.out) as temporary:
-        figure.savefig(temporary, dpi=80, format="png")
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")
 
 
 if __name__ == "__main__":

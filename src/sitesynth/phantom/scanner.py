@@ -33,7 +33,7 @@ Grid = Float[np.ndarray, "x y z"]
 
 SEQUENCES: Final = ("t1", "t1c", "t2", "flair")
 
-WHITE_MATTER_UNITS: Final = 250.0
+WHITE_MATTER_UNITS: Final = 100.0
 """Signal of white matter in a file, whose voxels are whole numbers."""
 
 FWHM_PER_SIGMA: Final = 2.354820045

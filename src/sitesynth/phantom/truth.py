@@ -14,6 +14,7 @@ Axes: n patients, a attributes.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ from scipy.stats import rankdata
 
 from sitesynth.errors import SettingsError
 from sitesynth.phantom.attributes import ATTRIBUTES, IDH_OF_TYPE, TUMOUR_TYPES, class_means
+from sitesynth.phantom.consortium import Patient, draw_patients
 from sitesynth.seeds import numpy_generator
 from sitesynth.settings import PhantomSettings, load_settings
 
 
-__all__ = ["best_auc", "log_likelihood_ratio"]
+__all__ = ["best_auc", "best_auc_of", "log_likelihood_ratio"]
 
 
 def log_likelihood_ratio(
@@ -74,6 +76,25 @@ def best_auc(
     return _auc(scores["mutant"], scores["wildtype"])
 
 
+def best_auc_of(patients: Sequence[Patient], settings: PhantomSettings) -> tuple[float, float]:
+    """Return the likelihood ratio's AUC on these patients: what a classifier of them can hope for.
+
+    Few patients scatter around `best_auc`; a classifier is compared with the best one on the same
+    patients.
+
+    Args:
+        patients: Patients of both IDH classes.
+        settings: The consortium that they were drawn from.
+
+    Returns:
+        The AUC, and its standard error as an estimate of `best_auc` (DeLong et al., 1988).
+    """
+    values = np.array([patient.attributes for patient in patients])
+    scores = log_likelihood_ratio(values, settings)
+    mutant = np.array([patient.idh == "mutant" for patient in patients])
+    return _auc(scores[mutant], scores[~mutant])
+
+
 def _shares_given_idh(settings: PhantomSettings) -> dict[str, float]:
     """Share of each tumour type among the patients of its own IDH class."""
     return {
@@ -106,7 +127,7 @@ def _auc(
 
 
 def main() -> None:
-    """Print the best AUC of the study in params.yaml."""
+    """Print the best AUC of the study in params.yaml, in general and on its own patients."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--num-draws", type=int, default=1_000_000)
@@ -122,6 +143,14 @@ def main() -> None:
         rng=numpy_generator(settings.seed, "phantom", "best-auc"),
     )
     print(f"best AUC for IDH: {value:.4f} (standard error {error:.4f})")  # noqa: T201
+    external: list[Patient] = []
+    for site in settings.sites.all:
+        patients = draw_patients(site, settings.phantom, seed=settings.seed)
+        external += patients if site in settings.sites.external else []
+        value, error = best_auc_of(patients, settings.phantom)
+        print(f"  {len(patients)} patients of {site}: {value:.3f} ({error:.3f})")  # noqa: T201
+    value, error = best_auc_of(external, settings.phantom)
+    print(f"  {len(external)} external patients: {value:.3f} ({error:.3f})")  # noqa: T201
 
 
 if __name__ == "__main__":

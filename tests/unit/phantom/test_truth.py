@@ -5,7 +5,8 @@ import pytest
 from scipy.special import ndtr
 
 from sitesynth.phantom.attributes import class_means
-from sitesynth.phantom.truth import best_auc, log_likelihood_ratio
+from sitesynth.phantom.consortium import draw_patients
+from sitesynth.phantom.truth import best_auc, best_auc_of, log_likelihood_ratio
 from sitesynth.seeds import numpy_generator
 from sitesynth.settings import PhantomSettings
 
@@ -38,14 +39,14 @@ def test_the_ratio_of_two_gaussians_is_linear(settings: PhantomSettings) -> None
 
 
 def test_the_stated_error_is_the_spread_of_the_estimates(settings: PhantomSettings) -> None:
-    """Sixty estimates: their standard deviation has a relative error of 9 %."""
+    """Forty estimates: their standard deviation has a relative error of 11 %."""
     estimates = [
         best_auc(settings, num_draws=300, rng=numpy_generator(0, "spread", index))
-        for index in range(60)
+        for index in range(40)
     ]
     values, errors = np.array(estimates).T
 
-    assert values.std(ddof=1) == pytest.approx(errors.mean(), rel=0.3)
+    assert values.std(ddof=1) == pytest.approx(errors.mean(), rel=0.4)
 
 
 def test_types_that_do_not_differ_cannot_be_told_apart(settings: PhantomSettings) -> None:
@@ -54,3 +55,14 @@ def test_types_that_do_not_differ_cannot_be_told_apart(settings: PhantomSettings
     value, error = best_auc(alike, num_draws=5_000, rng=numpy_generator(0, "alike"))
 
     assert value == pytest.approx(0.5, abs=4 * error)
+
+
+def test_the_patients_of_a_site_scatter_around_the_best_auc(settings: PhantomSettings) -> None:
+    site = settings.sites["ash"].model_copy(update={"num_patients": 400})
+    many = settings.model_copy(update={"sites": {"ash": site}})
+    value, _ = best_auc(many, num_draws=20_000, rng=numpy_generator(0, "many"))
+
+    found, error = best_auc_of(draw_patients("ash", many, seed=3), many)
+
+    assert error < 0.03
+    assert found == pytest.approx(value, abs=4 * error)
