@@ -11,14 +11,14 @@ Axes: n = scans, c = channels, d = features, then the grid.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Final, final
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
+from sitesynth.errors import CohortError
 from sitesynth.features import Extractor
 from sitesynth.generators.generator import Generator, latent_shape
 from sitesynth.images import MASK, UNKNOWN_LABEL, ImageSet
@@ -52,16 +52,6 @@ class Described:
         """Return the number of scans."""
         return len(self.patients)
 
-    def first(self, count: int) -> "Described":
-        """Return the first `count` scans."""
-        return replace(
-            self,
-            features=self.features[:count],
-            thumbnails=self.thumbnails[:count],
-            presence=self.presence[:count],
-            patients=self.patients[:count],
-        )
-
 
 def extractor_for(channels: tuple[str, ...], dims: int) -> Extractor:
     """Return the default extractor for scans of these channels."""
@@ -71,7 +61,17 @@ def extractor_for(channels: tuple[str, ...], dims: int) -> Extractor:
 def describe_real(
     images: ImageSet, *, on_scan: Callable[[int], None] = lambda number: None
 ) -> Described:
-    """Describe real scans, one at a time."""
+    """Describe real scans, one at a time.
+
+    Raises:
+        CohortError: If there is none: an audit without training or held-out scans says nothing.
+    """
+    if not len(images):
+        raise CohortError(
+            "an audit compares training with held-out scans of a site, but one of the splits is "
+            "empty. Set split.validation_fraction above 0, or give the table's split column "
+            "validation scans."
+        )
     scans = (np.asarray(images.load([index])[0]) for index in range(len(images)))
     patients = tuple(str(patient) for patient in images.table["patient_id"])
     extractor = extractor_for(images.channels, len(images.grid))
@@ -128,8 +128,7 @@ def describe_synthetic(
     presence = np.ones((len(labels), len(config.channels)), dtype=bool)
     names = tuple(f"synthetic {number}" for number in range(len(labels)))
     extractor = extractor_for(config.channels, len(config.grid))
-    with torch.no_grad():
-        return _describe(draw(), extractor, presence, names, on_scan)
+    return _describe(draw(), extractor, presence, names, on_scan)
 
 
 def shrink(voxels: Float[np.ndarray, "c ..."], *, most: int) -> Float[np.ndarray, "c ..."]:

@@ -166,9 +166,7 @@ class FeatureScale:
         return np.clip(deviation, -MAX_DEVIATION, MAX_DEVIATION)
 
 
-def mirrored(
-    features: Float[np.ndarray, "n d"], names: Sequence[str]
-) -> Float[np.ndarray, "n d"]:
+def mirrored(features: Float[np.ndarray, "n d"], names: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """Return the features of the same scans with left and right swapped."""
     signs = np.where(np.array(names) == RIGHTWARD, -1.0, 1.0)
     return features * signs
@@ -186,9 +184,7 @@ def _describe_sequence(voxels: np.ndarray, head: np.ndarray) -> list[float]:
     return [float(inside.mean()), float(inside.std()), float(dark), float(bright), *bands, edges]
 
 
-def _describe_inside(
-    voxels: np.ndarray, head: np.ndarray, mask: np.ndarray | None
-) -> list[float]:
+def _describe_inside(voxels: np.ndarray, head: np.ndarray, mask: np.ndarray | None) -> list[float]:
     """Return `MASKED_FEATURES`; zeros where nothing, or everything, is inside the mask."""
     if mask is None or not mask.any() or mask[head].all():
         return [0.0] * len(MASKED_FEATURES)

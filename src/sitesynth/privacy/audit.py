@@ -84,9 +84,7 @@ def audit_privacy(
             "synthetic": len(synthetic),
         },
         "copies": {name: found.as_json() for name, found in copies.items()},
-        "planted_copies_found": {
-            name: round(found.rate, 6) for name, found in planted.items()
-        },
+        "planted_copies_found": {name: round(found.rate, 6) for name, found in planted.items()},
         "membership": {
             "confidence": settings.confidence,
             "attacks": {name: found.as_json() for name, found in attacks.items()},

@@ -18,7 +18,6 @@ N counts a pair of patients who are each other's best match once, because they a
 Axes: m = synthetic scans, n = training scans, h = held-out scans.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any, Final, final
@@ -156,7 +155,7 @@ def _strangers(similarities: Similarities) -> tuple[np.ndarray, int]:
     """Return each real scan's similarity to its best match, and how many draws they are worth."""
     among = _train_matches(similarities)
     best = among.argmax(axis=1)
-    names: Sequence[str] = similarities.train_patients
+    names = similarities.train_patients
     pairs = {frozenset((names[one], names[int(other)])) for one, other in enumerate(best)}
     matches = np.concatenate([among.max(axis=1), similarities.held_out_to_train.max(axis=1)])
     return matches, len(pairs) + len(similarities.held_out_to_train)

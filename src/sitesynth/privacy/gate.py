@@ -14,18 +14,30 @@ anonymous.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 from scipy.stats import norm
 
 from sitesynth.errors import ReleaseRefusedError
+from sitesynth.generators.generator import AUTOENCODER_FILE, FLOW_FILE
 from sitesynth.privacy.copies import Copies
 from sitesynth.privacy.membership import Attack
 from sitesynth.settings import PrivacySettings
+from sitesynth.storage import digest_of_file
 
 
-__all__ = ["PASSED", "REFUSED", "Verdict", "check_release", "decide"]
+__all__ = [
+    "PASSED",
+    "REFUSED",
+    "Verdict",
+    "attack_confidence",
+    "check_release",
+    "copy_level",
+    "decide",
+    "digest_weights",
+]
 
 PASSED: Final = "passed"
 REFUSED: Final = "refused"
@@ -137,12 +149,20 @@ def decide(
     )
 
 
+def digest_weights(autoencoder_folder: Path, flow_folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of a generator's weights, to which an audit of it is bound."""
+    return {
+        AUTOENCODER_FILE: digest_of_file(autoencoder_folder / AUTOENCODER_FILE),
+        FLOW_FILE: digest_of_file(flow_folder / FLOW_FILE),
+    }
+
+
 def check_release(audit: Mapping[str, Any], weights: Mapping[str, str]) -> None:
     """Let a generator leave its site, or stop it.
 
     Args:
         audit: What `audit_privacy` found, as read from the site's file.
-        weights: SHA-256 of the weights that are about to leave, by file name.
+        weights: Of the generator that is about to leave; see `digest_weights`.
 
     Raises:
         ReleaseRefusedError: If the gate refused, or if the audit is of other weights.

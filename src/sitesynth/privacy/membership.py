@@ -17,7 +17,7 @@ Two controls show what the attack's AUC would mean without a leak:
 - *blind*: a score that never met the generator, the typicality of a scan among all real ones. An
   interval without 0.5 says that the split is biased, and that no attack on it can be interpreted.
 
-Axes: n = scans or patients.
+Axes: n = members, h = others (held out).
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,8 @@ __all__ = ["Attack", "auc", "run_attack", "score_by_patient"]
 
 CONTROL_PERCENTILES: Final = (2.5, 97.5)
 
-Scores = Float[np.ndarray, " n"]
+Members = Float[np.ndarray, " n"]
+Others = Float[np.ndarray, " h"]
 
 
 @final
@@ -67,8 +68,8 @@ class Attack:
 
 
 def run_attack(
-    members: Scores,
-    others: Scores,
+    members: Members,
+    others: Others,
     *,
     confidence: float,
     num_splits: int,
@@ -77,8 +78,8 @@ def run_attack(
     """Judge an attack by one score per patient.
 
     Args:
-        members: Scores of training patients.
-        others: Scores of held-out patients.
+        members: Members of training patients.
+        others: Others of held-out patients.
         confidence: Of this attack's two-sided interval.
         num_splits: Random splits of the members behind the control.
         rng: Source of the splits.
@@ -103,14 +104,16 @@ def run_attack(
     )
 
 
-def auc(members: Scores, others: Scores) -> float:
+def auc(members: Members, others: Others) -> float:
     """Return the probability that a member scores higher; a tie counts one half."""
     ranks = rankdata(np.concatenate([members, others]))
     n, h = len(members), len(others)
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * h))
 
 
-def score_by_patient(scores: Scores, patients: Sequence[str]) -> Scores:
+def score_by_patient(
+    scores: Float[np.ndarray, " scans"], patients: Sequence[str]
+) -> Float[np.ndarray, " patients"]:
     """Return one score per patient, the mean of their scans', in order of first appearance."""
     order = {patient: number for number, patient in enumerate(dict.fromkeys(patients))}
     owner = np.array([order[patient] for patient in patients])

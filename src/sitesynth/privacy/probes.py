@@ -24,7 +24,14 @@ from sitesynth.images import ImageSet
 from sitesynth.training import best_device
 
 
-__all__ = ["NOISE_LEVELS", "membership_scores", "probe_autoencoder", "probe_flow", "velocity_errors"]
+__all__ = [
+    "NOISE_LEVELS",
+    "membership_scores",
+    "probe",
+    "probe_autoencoder",
+    "probe_flow",
+    "velocity_errors",
+]
 
 NOISE_LEVELS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Times of the flow, 0 = data."""
@@ -76,6 +83,20 @@ def membership_scores(
         for errors in (train_errors, held_out_errors)
     )
     return train, held_out
+
+
+def probe(
+    generator: Generator, train: ImageSet, held_out: ImageSet, *, num_draws: int, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the errors of both parts of a generator on training and on held-out scans."""
+    draws = {"num_draws": num_draws, "seed": seed}
+    return {
+        "flow": (probe_flow(generator, train, **draws), probe_flow(generator, held_out, **draws)),
+        "autoencoder": (
+            probe_autoencoder(generator, train),
+            probe_autoencoder(generator, held_out),
+        ),
+    }
 
 
 @torch.no_grad()

@@ -14,10 +14,11 @@ from sitesynth.audits import Described
 from sitesynth.features import Extractor, FeatureScale
 from sitesynth.quality.diversity import draw_pairs, mean_similarity, num_scales
 from sitesynth.quality.fidelity import compare_manifolds, fid_with_interval, kid_with_interval
+from sitesynth.quality.matrix import SiteFeatures
 from sitesynth.settings import QualitySettings
 
 
-__all__ = ["NOT_MEASURED", "assess_quality"]
+__all__ = ["NOT_MEASURED", "assess_quality", "features_of"]
 
 NOT_MEASURED = ("brisque", "piqe")
 """Part of the contract, null in this version: no library that the lock holds has them."""
@@ -39,7 +40,7 @@ def assess_quality(
     Args:
         train: The training scans, which also set the scale of the features.
         held_out: Real scans of the site that the generator never saw.
-        synthetic: Scans of the generator, block after block in the order of the training scans.
+        synthetic: One scan of the generator per training scan, in that order.
         extractor: Where the features come from.
         settings: The `quality` section of params.yaml.
         rng: Source of the resamples and of the pairs.
@@ -48,9 +49,8 @@ def assess_quality(
         The site's entry in results/quality.json.
     """
     scale = FeatureScale.of(train.features)
-    # As many, with the same channels missing: what remains is a difference of images.
-    synthetic = synthetic.first(len(train))
-    drawn = extractor.hide(synthetic.features, train.presence[: len(synthetic)])
+    # With the same channels missing, so that what remains is a difference of images.
+    drawn = extractor.hide(synthetic.features, train.presence)
     reference = scale.standardize(held_out.features)
     candidates = {
         "synthetic": (synthetic, scale.standardize(drawn)),
@@ -81,6 +81,18 @@ def assess_quality(
         }
     report["largest_shifts"] = _largest_shifts(extractor, scale, drawn, train.features)
     return report
+
+
+def features_of(
+    train: Described, held_out: Described, synthetic: Described, *, extractor: Extractor
+) -> SiteFeatures:
+    """Return what the matrix of sites and generators needs of a site."""
+    return SiteFeatures(
+        real=np.concatenate([train.features, held_out.features]),
+        is_training=np.arange(len(train) + len(held_out)) < len(train),
+        patients=(*train.patients, *held_out.patients),
+        synthetic=extractor.hide(synthetic.features, train.presence),
+    )
 
 
 def describe_extractor(extractor: Extractor) -> dict[str, str]:

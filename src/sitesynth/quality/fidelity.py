@@ -62,9 +62,7 @@ class PatientInterval:
         }
 
 
-def kid(
-    x: Features, y: Others, *, patients_x: Sequence[str], patients_y: Sequence[str]
-) -> float:
+def kid(x: Features, y: Others, *, patients_x: Sequence[str], patients_y: Sequence[str]) -> float:
     """Return the unbiased kernel distance of two sets of standardized features."""
     terms = _KernelTerms.of(x, y, patients_x, patients_y)
     return float(terms.distance(np.ones((1, len(x))), np.ones((1, len(y))))[0])
@@ -157,9 +155,7 @@ class Manifolds:
         }
 
 
-def compare_manifolds(
-    reference: Features, candidate: Others, *, neighbours: int
-) -> Manifolds:
+def compare_manifolds(reference: Features, candidate: Others, *, neighbours: int) -> Manifolds:
     """Compare neighbourhoods: balls that reach to a scan's k-th nearest neighbour of its own set.
 
     For equal sets the values are not 1, and depend on the numbers of scans: compare them with those

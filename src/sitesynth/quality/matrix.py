@@ -9,7 +9,7 @@ generator. Those of real scans are not: ADR 20 says who may hold them, and that 
 computes each row at the site it belongs to, with `measure_row`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -24,7 +24,17 @@ from sitesynth.quality.fidelity import fid_with_interval, kid_with_interval
 from sitesynth.storage import replacing
 
 
-__all__ = ["SiteFeatures", "measure_matrix", "measure_row", "read_features", "write_features"]
+__all__ = [
+    "SiteFeatures",
+    "measure_matrix",
+    "measure_row",
+    "read_features",
+    "summarize_quality",
+    "write_features",
+]
+
+SHARED = ("extractor", "not_measured", "neighbours", "ms_ssim_scales")
+"""What is the same at every site of a study, and is said once."""
 
 
 @final
@@ -125,3 +135,25 @@ def measure_matrix(
         "columns": "synthetic",
         **{metric: {site: row[metric] for site, row in rows.items()} for metric in ("kid", "fid")},
     }
+
+
+def summarize_quality(
+    audits: Sequence[Mapping[str, Any]], matrix: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return results/quality.json from the sites' audits and the matrix.
+
+    Raises:
+        SitesynthError: If the audits are not of one extractor, and so not of one scale.
+    """
+    first = audits[0]
+    for audit in audits:
+        if audit["extractor"] != first["extractor"]:
+            raise SitesynthError(
+                f"{first['site']} was audited with extractor {first['extractor']}, "
+                f"{audit['site']} with {audit['extractor']}. Run `dvc repro assess_quality`."
+            )
+    said = {"site", *SHARED}
+    sites = {
+        audit["site"]: {name: audit[name] for name in audit if name not in said} for audit in audits
+    }
+    return {**{name: first[name] for name in SHARED}, "sites": sites, "matrix": dict(matrix)}

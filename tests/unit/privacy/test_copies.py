@@ -16,8 +16,8 @@ def similarities(
 ) -> Similarities:
     """Return similarities of three training scans and two held-out ones."""
     return Similarities(
-        synthetic_to_train=np.array(synthetic),
-        synthetic_to_held_out=np.array(unseen),
+        synthetic_to_train=np.array(synthetic, dtype=float),
+        synthetic_to_held_out=np.array(unseen, dtype=float),
         train_to_train=np.array(
             train or [[1.0, 0.4, 0.1], [0.4, 1.0, 0.2], [0.1, 0.2, 1.0]], dtype=float
         ),
@@ -54,7 +54,7 @@ def test_likeness_to_unseen_patients_is_no_copying() -> None:
 
 
 def test_patients_who_match_each_other_are_one_draw() -> None:
-    """a and b match each other; c matches b; two held-out scans: 2 + 2 strangers."""
+    """Patients a and b match each other; c matches b; two held-out scans: 2 + 2 strangers."""
     found = find_copies(similarities(synthetic=[[0, 0, 0]], unseen=[[0, 0]]), level=0.01)
 
     assert found.num_strangers == 4

@@ -24,9 +24,7 @@ def test_the_interval_leaves_chance_where_the_rank_sum_test_rejects() -> None:
     agreed, rejected = 0, 0
     for shift in np.linspace(0, 1.6, 60):
         members, others = rng.standard_normal(40) + shift, rng.standard_normal(12)
-        p_value = mannwhitneyu(
-            members, others, method="asymptotic", use_continuity=False
-        ).pvalue
+        p_value = mannwhitneyu(members, others, method="asymptotic", use_continuity=False).pvalue
         agreed += (attack(members, others).low > 0.5) == (p_value < 0.05)
         rejected += p_value < 0.05
     assert agreed == 60

@@ -30,7 +30,7 @@ class TestKid:
     """The kernel distance."""
 
     def test_it_is_the_sum_of_its_kernel_values_by_hand(self) -> None:
-        """d = 1, X = {0, 1}, Y = {2, 3}: k = (ab + 1)^3 gives 1 + 343 - 2 (1 + 27 + 1 + 64) / 4."""
+        """For X = {0, 1} and Y = {2, 3}, k = (ab + 1)^3: 1 + 343 - 2 (1 + 1 + 27 + 64) / 4."""
         x, y = np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])
 
         assert distance(x, y) == pytest.approx(1 + 343 - 2 * (1 + 1 + 27 + 64) / 4)
@@ -55,7 +55,7 @@ class TestKid:
         assert distances == sorted(distances)
 
     def test_scans_of_one_patient_are_not_compared(self) -> None:
-        """A patient scanned twice adds no pair: the mean is over the pairs of different patients."""
+        """A patient scanned twice adds no pair: the mean is over pairs of different patients."""
         x, y = np.array([[0.0], [1.0], [1.0]]), np.array([[2.0], [3.0]])
         twice = kid(x, y, patients_x=["a", "b", "b"], patients_y=["c", "d"])
 
@@ -118,7 +118,7 @@ class TestManifolds:
     """Precision, recall, density and coverage."""
 
     def test_four_points_by_hand(self) -> None:
-        """Reference 0, 1, 2, 10 and k = 1: radii 1, 1, 1, 8. Candidates 0.5, 2.5, 30: radii 2, 2, 27.5.
+        """With k = 1, the reference's radii are 1, 1, 1, 8, and the candidates' 2, 2, 27.5.
 
         0.5 lies in the balls of 0 and 1; 2.5 in those of 2 and 10; 30 in none.
         """

@@ -1,0 +1,60 @@
+"""Ask a site's generator what it tells about its patients; decide whether it may leave."""
+
+from pipelines._stage import In, Out, main
+from sitesynth import seeds
+from sitesynth.audits import describe_real, describe_synthetic, extractor_for
+from sitesynth.generators.generator import read_generator
+from sitesynth.images import read_images
+from sitesynth.privacy.audit import audit_privacy
+from sitesynth.privacy.gate import digest_weights
+from sitesynth.privacy.probes import probe
+from sitesynth.settings import PrivacySettings, SamplingSettings
+from sitesynth.storage import write_json
+from sitesynth.tracking import Run
+
+
+def run(
+    *,
+    site: str,
+    images: In,
+    encoder: In,
+    model: In,
+    audit: Out,
+    sampling: SamplingSettings,
+    privacy: PrivacySettings,
+    seed: int,
+    tracked: Run,
+) -> None:
+    """Read a site's scans and its generator; write the privacy audit with its verdict."""
+    scans = read_images(images)
+    train, held_out = scans.in_split("train"), scans.in_split("validation")
+    generator = read_generator(encoder, model)
+    described = describe_real(train), describe_real(held_out)
+    total = len(train) * privacy.samples_per_scan
+    with tracked.progress(total, f"privacy of {site}") as show:
+        synthetic = describe_synthetic(
+            generator,
+            train,
+            samples_per_scan=privacy.samples_per_scan,
+            sampling=sampling,
+            seed=seed,
+            purpose="privacy",
+            on_scan=lambda number: show(number, {}),
+        )
+    found = audit_privacy(
+        *described,
+        synthetic,
+        errors=probe(generator, train, held_out, num_draws=privacy.noise_draws, seed=seed),
+        feature_names=extractor_for(scans.channels, len(scans.grid)).names,
+        settings=privacy,
+        rng=seeds.numpy_generator(seed, "privacy", site),
+    )
+    write_json(audit, {"site": site, "weights": digest_weights(encoder, model), **found})
+    tracked.set_tags({"gate": found["gate"]["verdict"]})
+    tracked.log_metrics(
+        {f"copy_rate_{view}": copies["rate"] for view, copies in found["copies"].items()}
+    )
+
+
+if __name__ == "__main__":
+    main(run)
