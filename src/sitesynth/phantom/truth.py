@@ -10,7 +10,7 @@ without the age, it cannot.
 
     python -m sitesynth.phantom.truth
 
-Axes: n patients, a attributes.
+Axes: n patients (m of the other class), a attributes.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def _draw_values(
 
 
 def _auc(
-    positives: Float[np.ndarray, " n"], negatives: Float[np.ndarray, " n"]
+    positives: Float[np.ndarray, " n"], negatives: Float[np.ndarray, " m"]
 ) -> tuple[float, float]:
     """Mann-Whitney's estimate, and DeLong's error from the placements of each class."""
     ranks = rankdata(np.concatenate([positives, negatives]))
