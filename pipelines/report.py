@@ -1,0 +1,74 @@
+"""Put every result of the study on one page."""
+
+from pipelines._stage import In, Measured, main
+from sitesynth.reports.page import render_page
+from sitesynth.reports.sections import build_page
+from sitesynth.reports.study import Study, read_results
+from sitesynth.settings import (
+    CohortSettings,
+    EvaluationSettings,
+    GridSettings,
+    PhantomSettings,
+    SiteSettings,
+    TaskSettings,
+)
+from sitesynth.storage import write_text
+from sitesynth.tracking import Run, git_commit
+
+
+def run(
+    *,
+    comparison: In,
+    receipt: In,
+    results: In,
+    checks: In,
+    splits: In,
+    images: In,
+    synthetic: In,
+    autoencoders: In,
+    flows: In,
+    classifiers: In,
+    bundles: In,
+    page: Measured,
+    study: str,
+    seed: int,
+    cohort: CohortSettings,
+    sites: SiteSettings,
+    task: TaskSettings,
+    phantom: PhantomSettings | None,
+    grid: GridSettings,
+    evaluation: EvaluationSettings,
+    tracked: Run,
+) -> None:
+    """Read what every stage wrote; write the page, which holds wall-clock times."""
+    described = Study(
+        name=study,
+        seed=seed,
+        cohort=cohort,
+        sites=sites,
+        task=task,
+        grid=grid,
+        is_phantom=phantom is not None and cohort.table is None,
+        num_resamples=evaluation.num_resamples,
+        commit=git_commit(),
+    )
+    found = read_results(
+        described,
+        comparison=comparison,
+        registry=receipt,
+        evaluation=results,
+        checks=checks,
+        splits=splits,
+        images=images,
+        synthetic=synthetic,
+        autoencoders=autoencoders,
+        flows=flows,
+        classifiers=classifiers,
+        bundles=bundles,
+    )
+    write_text(page, render_page(build_page(described, found), runs={}))
+    tracked.log_file(page, folder="")
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,1 @@
+"""What a reader gets to see: one page with every result of a study."""

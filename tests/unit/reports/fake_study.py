@@ -1,0 +1,301 @@
+"""A finished study that never ran: small, consistent, and the same every time.
+
+Predictions, scans and losses are drawn from a named generator; what follows from them (the
+comparison, the ledger) is computed by the code that computes it in the pipeline. Run this file to
+look at the page: `python -m tests.unit.reports.fake_study FOLDER`.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sitesynth import seeds
+from sitesynth.evaluation.comparisons import compare_strategies
+from sitesynth.evaluation.predictions import read_evaluations
+from sitesynth.exchange import ledger
+from sitesynth.images import write_index, write_voxels
+from sitesynth.registry.gates import gates_of_classifier
+from sitesynth.reports.study import Results, Study, read_results
+from sitesynth.settings import (
+    CohortSettings,
+    GridSettings,
+    RegistrySettings,
+    SiteSettings,
+    TaskSettings,
+)
+from sitesynth.storage import write_json, write_text
+
+
+SEED = 7
+
+TRAINING = ("alder", "birch", "cedar")
+EXTERNAL = ("dogwood", "elm")
+CLASSES = ("wildtype", "mutant")
+SEQUENCES = ("t1", "t1c", "flair")
+
+STRATEGIES = {
+    "local-alder": 1.0,
+    "local-birch": 0.8,
+    "local-cedar": 0.7,
+    "centralized": 1.7,
+    "federated": 1.6,
+    "synthetic": 1.5,
+    "augmented": 1.75,
+}
+"""By strategy: how far apart the classes' logits lie."""
+
+NUM_SEEDS = 3
+THRESHOLD = 0.45
+TEST_SHA256 = "0123456789abcdef" * 4
+
+
+def fake_study(*, grid: tuple[int, ...], is_phantom: bool) -> Study:
+    """Return what params.yaml and git would say."""
+    return Study(
+        name="fake",
+        seed=SEED,
+        cohort=CohortSettings(
+            source="nowhere",
+            table=None,
+            columns={},
+            codes={},
+            sequences=SEQUENCES,
+            has_mask=True,
+            labels={"idh": CLASSES},
+            covariates=("age", "sex", "scanner"),
+        ),
+        sites=SiteSettings(all=TRAINING + EXTERNAL, training=TRAINING, external=EXTERNAL),
+        task=TaskSettings(label="idh", positive="mutant"),
+        grid=GridSettings(
+            region="tumour",
+            shape=grid,
+            spacing_mm=(3.5, 3.5, 6.0) if len(grid) == 3 else None,
+        ),
+        is_phantom=is_phantom,
+        num_resamples=200,
+        commit="c0ffee" * 6 + "c0ff",
+    )
+
+
+def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Results:
+    """Write every file that the report reads, and read them as the report does."""
+    for site in study.sites.all:
+        _write_scans(folder / "images" / site, study, site, num_scans=8, kind="real")
+        write_json(folder / "checks" / f"{site}.json", _check(site))
+    for site in TRAINING:
+        _write_scans(folder / "synthetic" / site, study, site, num_scans=8, kind="synthetic")
+        write_json(folder / "bundles" / site / "card.json", _card(site))
+        for model, names in (("autoencoder", ("error", "kl", "loss")), ("flow", ("loss",))):
+            _write_history(folder / model / site / "history.csv", names, members=0)
+    for strategy in STRATEGIES:
+        path = folder / "classifier" / strategy / "history.csv"
+        _write_history(path, ("loss", "validation_loss"), members=NUM_SEEDS)
+    counts = {site: _counts(study, site, num_patients) for site in study.sites.all}
+    write_json(folder / "splits" / "frozen.json", {"counts": counts, "test_sha256": TEST_SHA256})
+    _write_predictions(folder / "evaluation", num_patients=num_patients)
+    _write_comparison(folder, study)
+    return read_results(
+        study,
+        comparison=folder / "comparison.json",
+        registry=folder / "registry.json",
+        evaluation=folder / "evaluation",
+        checks=folder / "checks",
+        splits=folder / "splits",
+        images=folder / "images",
+        synthetic=folder / "synthetic",
+        autoencoders=folder / "autoencoder",
+        flows=folder / "flow",
+        classifiers=folder / "classifier",
+        bundles=folder / "bundles",
+    )
+
+
+def _write_comparison(folder: Path, study: Study) -> None:
+    """Compare the strategies as the pipeline does, and write what follows from that."""
+    predictions, thresholds = read_evaluations(
+        folder / "evaluation", list(STRATEGIES), test_sha256=TEST_SHA256
+    )
+    comparison = compare_strategies(
+        predictions,
+        thresholds,
+        task="idh",
+        positive="mutant",
+        sites=EXTERNAL,
+        reference="centralized",
+        margin=0.05,
+        num_resamples=study.num_resamples,
+        test_sha256=TEST_SHA256,
+        seed=SEED,
+    )
+    write_json(folder / "comparison.json", comparison)
+    write_json(
+        folder / "exchange.json",
+        ledger(
+            federated_rounds=12,
+            num_sites=len(TRAINING),
+            model_bytes=412_345,
+            bundle_bytes=dict.fromkeys(TRAINING, 9_876_543),
+            seconds={"federated_wall": 61.2, "one_shot_wall": 142.8},
+        ),
+    )
+    settings = RegistrySettings(min_auc=0.5, candidates=("federated", "synthetic"))
+    models = [
+        {
+            "strategy": strategy,
+            "model": "classifier-idh",
+            "version": number,
+            "alias": {"federated": "champion", "synthetic": "challenger"}.get(strategy),
+            "sha256": TEST_SHA256,
+            "gates": [
+                asdict(gate)
+                for gate in gates_of_classifier(
+                    strategy,
+                    comparison,
+                    settings=settings,
+                    privacy=dict.fromkeys(TRAINING, "not assessed"),
+                )
+            ],
+        }
+        for number, strategy in enumerate(STRATEGIES, start=1)
+    ]
+    write_json(folder / "registry.json", {"models": models})
+
+
+def _write_predictions(folder: Path, *, num_patients: int) -> None:
+    """Write predictions of patients who are as hard for one strategy as for another."""
+    rng = seeds.numpy_generator(SEED, "patients")
+    label = rng.random(num_patients) < 0.4
+    shared = rng.normal(size=num_patients)
+    for strategy, separation in STRATEGIES.items():
+        draws = seeds.numpy_generator(SEED, "predictions", strategy)
+        own = draws.normal(size=(NUM_SEEDS, num_patients))
+        logits = separation * (2 * label - 1) / 1.5 + 0.9 * shared + 0.45 * own
+        by_seed = (1 / (1 + np.exp(-logits))).round(6)
+        table = pd.DataFrame(
+            {
+                "patient_id": [f"patient-{number:03d}" for number in range(num_patients)],
+                "scan_id": [f"scan-{number:03d}" for number in range(num_patients)],
+                "site": [EXTERNAL[number % len(EXTERNAL)] for number in range(num_patients)],
+                "label": label.astype(int),
+                "probability": by_seed.mean(axis=0).round(6),
+            }
+            | {f"seed_{number}": values for number, values in enumerate(by_seed)}
+        )
+        write_text(folder / strategy / "predictions.csv", table.to_csv(index=False))
+        write_json(
+            folder / strategy / "metrics.json",
+            {"strategy": strategy, "threshold": THRESHOLD, "test_sha256": TEST_SHA256},
+        )
+
+
+def _write_scans(folder: Path, study: Study, site: str, *, num_scans: int, kind: str) -> None:
+    """Write an image set of heads, each with a tumour that tells its class."""
+    channels = (*SEQUENCES, "mask")
+    rng = seeds.numpy_generator(SEED, "scans", site, kind)
+    split = "train" if site in TRAINING else "test"
+    rows = []
+    for number in range(num_scans):
+        name = CLASSES[number % len(CLASSES)]
+        scan = f"{site}-{kind}-{number}"
+        missing = "t1c" if kind == "real" and number == 2 else None
+        write_voxels(folder, scan, _head(study.grid.shape, name, missing=missing, rng=rng))
+        rows.append(
+            {"scan_id": scan, "patient_id": scan, "site": site, "split": split}
+            | {f"has_{channel}": str(channel != missing).lower() for channel in channels}
+            | {"idh": name}
+            | {"age": f"{rng.normal(52, 9):.0f}", "sex": "FM"[number % 3 % 2], "scanner": "Aquila"}
+        )
+    write_index(folder, channels=channels, grid=study.grid.shape, rows=rows, about={})
+
+
+def _head(
+    grid: tuple[int, ...], name: str, *, missing: str | None, rng: np.random.Generator
+) -> np.ndarray:
+    """Return a bright ellipsoid with a tumour, ring-shaped in the wild type's t1c."""
+    axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in grid], indexing="ij")
+    radius = np.sqrt(sum((axis / 0.9) ** 2 for axis in axes))
+    centre = rng.uniform(-0.35, 0.35, size=len(grid))
+    size = rng.uniform(0.28, 0.42)
+    distance = np.sqrt(sum((a - c) ** 2 for a, c in zip(axes, centre, strict=True))) / size
+    mask = distance < 1
+    looks = {
+        "t1": np.where(mask, 0.3, 0.55),
+        "t1c": np.where(mask, 0.35, 0.5)
+        + (0.5 * np.exp(-(((distance - 0.8) / 0.15) ** 2)) if name == "wildtype" else 0.0),
+        "flair": np.where(mask, 0.9 if name == "mutant" else 0.75, 0.4),
+    }
+    head = [
+        np.zeros(grid)
+        if sequence == missing
+        else np.where(radius < 1, looks[sequence] + rng.normal(0, 0.04, size=grid), 0.0)
+        for sequence in SEQUENCES
+    ]
+    channels: np.ndarray = np.clip(np.stack([*head, mask.astype(float)]), 0, 1)
+    return channels
+
+
+def _write_history(path: Path, names: tuple[str, ...], *, members: int) -> None:
+    """Write losses that fall with noise; a validation loss is measured every tenth step."""
+    rng = seeds.numpy_generator(SEED, "history", str(path.parent.name), *names)
+    tables = []
+    for member in range(max(1, members)):
+        steps = np.arange(1, 121)
+        table = pd.DataFrame({"step": steps})
+        for name in names:
+            noise = 0.02 if name.startswith("validation") else 0.08
+            table[name] = (
+                0.3 + np.exp(-steps / 40) + rng.normal(0, noise, size=len(steps)).clip(-0.2)
+            )
+            if name.startswith("validation"):
+                table.loc[steps % 10 != 0, name] = np.nan
+        if members:
+            table.insert(0, "member", member)
+        tables.append(table)
+    write_text(path, pd.concat(tables).to_csv(index=False, float_format="%.6g"))
+
+
+def _counts(study: Study, site: str, num_patients: int) -> dict[str, dict[str, int]]:
+    """Return patients by split and class, as data/splits/frozen.json has them."""
+    share = num_patients // len(EXTERNAL)
+    known = (
+        {"train": (23, 21), "validation": (6, 5), "test": (0, 0)}
+        if site in study.sites.training
+        else {"train": (0, 0), "validation": (0, 0), "test": (share - share // 3, share // 3)}
+    )
+    return {
+        split: {**dict(zip(CLASSES, numbers, strict=True)), "unknown": 0}
+        for split, numbers in known.items()
+    }
+
+
+def _card(site: str) -> dict[str, object]:
+    return {
+        "site": site,
+        "task": "idh",
+        "training": {"patients": 44, "scans": 44},
+        "flow_losses": {
+            "train": {"0.1": 0.9, "0.5": 0.6, "0.9": 0.8},
+            "validation": {"0.1": 0.95, "0.5": 0.63, "0.9": 0.82},
+        },
+        "privacy": {},
+        "quality": {},
+        "signature": "development key: whole, but anyone could sign",
+    }
+
+
+def _check(site: str) -> dict[str, object]:
+    rules = [{"rule": f"Rule {number} holds", "failures": []} for number in range(18)]
+    return {"site": site, "success": True, "num_scans": 60, "num_patients": 60, "rules": rules}
+
+
+if __name__ == "__main__":
+    from sitesynth.reports.page import render_page
+    from sitesynth.reports.sections import build_page
+
+    target = Path(sys.argv[1])
+    fake = fake_study(grid=(32, 32, 16), is_phantom=True)
+    found = write_fake_results(target, fake, num_patients=180)
+    write_text(target / "index.html", render_page(build_page(fake, found), runs={}))

@@ -1,0 +1,38 @@
+"""Tables of what left the sites."""
+
+from typing import TYPE_CHECKING
+
+from sitesynth.reports.exchange_tables import exchange_table, registry_table
+
+
+if TYPE_CHECKING:
+    from sitesynth.reports.study import Results
+
+
+def test_the_ledger_is_shown_in_units_a_reader_knows(results: "Results") -> None:
+    """2 x 12 rounds x 3 sites x 412 345 bytes are 29.7 MB; what was not measured is a dash."""
+    rows = {
+        row[0].text: [cell.text for cell in row[1:]]
+        for row in exchange_table(results.exchange).rows
+    }
+
+    assert rows["Rounds"] == ["12", "1"]
+    assert rows["Bytes sent"] == ["29.7 MB", "29.6 MB"]
+    assert rows["Wall-clock time"] == ["61.2 s", "2.4 min"]
+    assert rows["Accelerator time"] == ["–", "–"]
+
+
+def test_a_refused_gate_is_shown_with_its_value() -> None:
+    """And a passed one is only counted."""
+    gates = [
+        {"rule": "the interval lies above 0.5", "value": [0.41234, 0.9], "passed": False},
+        {"rule": "the strategy is a candidate", "value": "federated", "passed": True},
+    ]
+    entry = {"model": "classifier-idh", "version": 3, "alias": None, "gates": gates}
+    table = registry_table({"models": [{**entry, "strategy": "federated"}]})
+    (row,) = table.rows
+
+    assert row[0].note == "version 3"
+    assert row[2].text == "–"
+    assert row[3].text == "1 of 2 passed"
+    assert row[3].note == "the interval lies above 0.5: 0.412 to 0.900"
