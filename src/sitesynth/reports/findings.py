@@ -80,8 +80,8 @@ def question(comparison: Json, *, training: Sequence[str]) -> str:
     """Say in one sentence what the study asks."""
     external = comparison["order"]["sites"]
     return (
-        f"Can {_counted(len(training), 'hospital')} share generators of synthetic scans, instead of "
-        "their scans or the many rounds of federated learning, and still get a classifier of "
+        f"Can {_counted(len(training), 'hospital')} share generators of synthetic scans, instead "
+        "of their scans or the many rounds of federated learning, and still get a classifier of "
         f"{comparison['task']} ({comparison['positive']} or not) that is as good at "
         f"{_counted(len(external), 'hospital')} it has never seen?"
     )

@@ -65,6 +65,7 @@ def fake_study(*, grid: tuple[int, ...], is_phantom: bool) -> Study:
             sequences=SEQUENCES,
             has_mask=True,
             labels={"idh": CLASSES},
+            label_unit="patient",
             covariates=("age", "sex", "scanner"),
         ),
         sites=SiteSettings(all=TRAINING + EXTERNAL, training=TRAINING, external=EXTERNAL),

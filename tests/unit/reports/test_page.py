@@ -63,7 +63,7 @@ def values_of(found: Any) -> Iterator[Mapping[str, float | None]]:
 
 
 def test_every_number_of_the_comparison_is_on_the_page(results: Results, tags: Tags) -> None:
-    """Values and interval ends of all strategies, sites and comparisons, as the page prints them."""
+    """Values, interval ends and p-values of all strategies, sites and comparisons."""
     said = " ".join(tags.text)
     levels = list(values_of(results.comparison["strategies"]))
     differences = list(values_of(results.comparison["comparisons"]))
