@@ -103,7 +103,8 @@ class Extractor:
         values.append(float(head.mean()))
         if self.has_mask:
             values += _describe_mask(np.zeros_like(head) if mask is None else mask)
-        return self.hide(np.array([values]), presence[None])[0]
+        features: np.ndarray = self.hide(np.array([values]), presence[None])[0]
+        return features
 
     def hide(
         self, features: Float[np.ndarray, "n d"], presence: Bool[np.ndarray, "n c"]
@@ -117,7 +118,8 @@ class Extractor:
         for row, (_, channels) in zip(needs, self._definition(), strict=True):
             row[list(channels)] = True
         lacking = (~presence).astype(int) @ needs.T > 0
-        return np.where(lacking, np.nan, features)
+        hidden: np.ndarray = np.where(lacking, np.nan, features)
+        return hidden
 
     def _definition(self) -> list[tuple[str, tuple[int, ...]]]:
         """Return each feature's name, and the numbers of the channels that it needs."""
@@ -163,13 +165,15 @@ class FeatureScale:
         """Return the features that vary, in standard deviations from the mean; NaN stays NaN."""
         keep = self.varies
         deviation = (features[:, keep] - self.mean[keep]) / self.spread[keep]
-        return np.clip(deviation, -MAX_DEVIATION, MAX_DEVIATION)
+        clipped: np.ndarray = np.clip(deviation, -MAX_DEVIATION, MAX_DEVIATION)
+        return clipped
 
 
 def mirrored(features: Float[np.ndarray, "n d"], names: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """Return the features of the same scans with left and right swapped."""
     signs = np.where(np.array(names) == RIGHTWARD, -1.0, 1.0)
-    return features * signs
+    flipped: np.ndarray = features * signs
+    return flipped
 
 
 def _describe_sequence(voxels: np.ndarray, head: np.ndarray) -> list[float]:

@@ -14,7 +14,7 @@ ALL = np.ones(3, dtype=bool)
 def head(rng: np.random.Generator) -> np.ndarray:
     """Return two sequences and a mask: a textured ball with a bright cube in it."""
     axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in (16, 16, 12)], indexing="ij")
-    ball = sum(axis**2 for axis in axes) < 0.8
+    ball = np.square(axes).sum(axis=0) < 0.8
     texture = ndimage.gaussian_filter(rng.standard_normal((2, *ball.shape)), (0, 1, 1, 1))
     voxels = np.clip(0.5 + 0.3 * texture, 0.1, 0.8) * ball
     mask = np.zeros(ball.shape)

@@ -89,13 +89,13 @@ def probe(
     generator: Generator, train: ImageSet, held_out: ImageSet, *, num_draws: int, seed: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the errors of both parts of a generator on training and on held-out scans."""
-    draws = {"num_draws": num_draws, "seed": seed}
+    of_flow, of_autoencoder = (
+        [probe_flow(generator, part, num_draws=num_draws, seed=seed) for part in (train, held_out)],
+        [probe_autoencoder(generator, part) for part in (train, held_out)],
+    )
     return {
-        "flow": (probe_flow(generator, train, **draws), probe_flow(generator, held_out, **draws)),
-        "autoencoder": (
-            probe_autoencoder(generator, train),
-            probe_autoencoder(generator, held_out),
-        ),
+        "flow": (of_flow[0], of_flow[1]),
+        "autoencoder": (of_autoencoder[0], of_autoencoder[1]),
     }
 
 

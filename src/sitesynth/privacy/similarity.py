@@ -42,7 +42,9 @@ def feature_view(train: Described, names: Sequence[str]) -> SimilarityView:
     def similarity(first: Described, second: Described) -> Float[np.ndarray, "n m"]:
         a = scale.standardize(first.features)
         sides = (second.features, mirrored(second.features, names))
-        return np.maximum(*(_cosines(a, scale.standardize(side)) for side in sides))
+        there, back = (_cosines(a, scale.standardize(side)) for side in sides)
+        best: np.ndarray = np.maximum(there, back)
+        return best
 
     return similarity
 
@@ -53,7 +55,9 @@ def voxel_view(train: Described) -> SimilarityView:
 
     def similarity(first: Described, second: Described) -> Float[np.ndarray, "n m"]:
         a, b = _Residuals.of(first, mean), _Residuals.of(second, mean)
-        return np.maximum(a.correlate(b), a.correlate(_Residuals.of(_flipped(second), mean)))
+        flipped = _Residuals.of(_flipped(second), mean)
+        best: np.ndarray = np.maximum(a.correlate(b), a.correlate(flipped))
+        return best
 
     return similarity
 
@@ -81,7 +85,8 @@ class _Residuals:
             shared = self.present[:, channel, None] * other.present[None, :, channel]
             total += shared * (self.unit[:, channel] @ other.unit[:, channel].T)
         count = self.present @ other.present.T
-        return np.divide(total, count, out=np.full_like(total, -1.0), where=count > 0)
+        mean: np.ndarray = np.divide(total, count, out=np.full_like(total, -1.0), where=count > 0)
+        return mean
 
 
 def _mean_picture(scans: Described) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from sitesynth.audits import Described
 from sitesynth.features import Extractor, FeatureScale
 from sitesynth.quality.diversity import draw_pairs, mean_similarity, num_scales
-from sitesynth.quality.fidelity import compare_manifolds, fid_with_interval, kid_with_interval
+from sitesynth.quality.fidelity import compare_manifolds, measure_distances
 from sitesynth.quality.matrix import SiteFeatures
 from sitesynth.settings import QualitySettings
 
@@ -66,15 +66,19 @@ def assess_quality(
         "not_measured": list(NOT_MEASURED),
     }
     for name, (scans, features) in candidates.items():
-        patients = {"patients_x": scans.patients, "patients_y": held_out.patients}
-        resamples = {"num_resamples": settings.num_resamples, "rng": rng}
         pairs = draw_pairs(scans.patients, count=settings.num_pairs, rng=rng)
         similarity = mean_similarity(
             scans.thumbnails[:, :sequences], scans.presence[:, :sequences], pairs
         )
         report[name] = {
-            "kid": kid_with_interval(features, reference, **patients, **resamples).as_json(),
-            "fid": fid_with_interval(features, reference, **patients, **resamples).as_json(),
+            **measure_distances(
+                features,
+                reference,
+                patients_x=scans.patients,
+                patients_y=held_out.patients,
+                num_resamples=settings.num_resamples,
+                rng=rng,
+            ),
             **compare_manifolds(reference, features, neighbours=settings.neighbours).as_json(),
             "ms_ssim": None if similarity is None else round(similarity, 6),
             **dict.fromkeys(NOT_MEASURED),

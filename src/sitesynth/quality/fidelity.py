@@ -36,6 +36,7 @@ __all__ = [
     "fid_with_interval",
     "kid",
     "kid_with_interval",
+    "measure_distances",
 ]
 
 CONFIDENCE: Final = 0.95
@@ -126,6 +127,30 @@ def fid_with_interval(
     )
     low, high = value + np.quantile(resampled, _ENDS) - resampled.mean()
     return PatientInterval(value, max(0.0, float(low)), float(high))
+
+
+def measure_distances(
+    x: Features,
+    y: Others,
+    *,
+    patients_x: Sequence[str],
+    patients_y: Sequence[str],
+    num_resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, dict[str, float]]:
+    """Return both distances, named kid and fid, each as the contract's `V`."""
+    measure = (("kid", kid_with_interval), ("fid", fid_with_interval))
+    return {
+        name: with_interval(
+            x,
+            y,
+            patients_x=patients_x,
+            patients_y=patients_y,
+            num_resamples=num_resamples,
+            rng=rng,
+        ).as_json()
+        for name, with_interval in measure
+    }
 
 
 @final

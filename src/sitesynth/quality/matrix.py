@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from sitesynth.errors import SitesynthError
 from sitesynth.features import FeatureScale
-from sitesynth.quality.fidelity import fid_with_interval, kid_with_interval
+from sitesynth.quality.fidelity import measure_distances
 from sitesynth.storage import replacing
 
 
@@ -103,11 +103,16 @@ def measure_row(
     row: dict[str, dict[str, dict[str, float]]] = {"kid": {}, "fid": {}}
     for site, features in synthetic.items():
         drawn = scale.standardize(features[:size])
-        patients = [f"synthetic {number}" for number in range(size)]
-        sets = {"patients_x": patients, "patients_y": own.patients}
-        resamples = {"num_resamples": num_resamples, "rng": rng}
-        row["kid"][site] = kid_with_interval(drawn, real, **sets, **resamples).as_json()
-        row["fid"][site] = fid_with_interval(drawn, real, **sets, **resamples).as_json()
+        distances = measure_distances(
+            drawn,
+            real,
+            patients_x=[f"synthetic {number}" for number in range(size)],
+            patients_y=own.patients,
+            num_resamples=num_resamples,
+            rng=rng,
+        )
+        for metric, value in distances.items():
+            row[metric][site] = value
     return row
 
 

@@ -58,7 +58,8 @@ def honest(train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def fitted(train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw from a Gaussian with the training patients' means and spreads."""
-    return train.mean(axis=0) + train.std(axis=0) * honest(train, rng)
+    drawn: np.ndarray = train.mean(axis=0) + train.std(axis=0) * honest(train, rng)
+    return drawn
 
 
 def timid(train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -152,15 +153,14 @@ def test_a_flow_trained_for_ever_is_refused() -> None:
 
     noise = torch.randn(2 * NUM_TRAIN, NUM_NUMBERS, generator=rng)
     drawn = flow.integrate(velocity, noise, times=flow.time_grid(20))
-    draws = {"num_draws": 2, "rng": rng}
     found = audit_privacy(
         describe(train.double().numpy(), numpy_rng, named="train "),
         describe(held_out.double().numpy(), numpy_rng, named="held out "),
         describe(drawn.double().numpy(), numpy_rng, named="synthetic "),
         errors={
             "flow": (
-                velocity_errors(velocity, train, **draws),
-                velocity_errors(velocity, held_out, **draws),
+                velocity_errors(velocity, train, num_draws=2, rng=rng),
+                velocity_errors(velocity, held_out, num_draws=2, rng=rng),
             )
         },
         feature_names=NAMES,

@@ -1,0 +1,212 @@
+"""The audit stages on tiny sites with untrained generators, from folders to summaries."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines import assess_privacy, assess_quality, summarize_audits
+from sitesynth import seeds
+from sitesynth.audits import describe_synthetic
+from sitesynth.generators.generator import (
+    AUTOENCODER_FILE,
+    Generator,
+    GeneratorConfig,
+    build_networks,
+    read_generator,
+    write_flow,
+    write_weights,
+)
+from sitesynth.images import ImageSet, read_images, write_index, write_voxels
+from sitesynth.privacy.probes import probe_autoencoder, probe_flow
+from sitesynth.settings import (
+    AutoencoderSettings,
+    DiffusionSettings,
+    PrivacySettings,
+    QualitySettings,
+    SamplingSettings,
+    SiteSettings,
+)
+from sitesynth.tracking import Silent
+
+
+CHANNELS = ("t1", "flair", "mask")
+GRID = (8, 8, 8)
+SAMPLING = SamplingSettings(num_steps=2, guidance=1.5, num_per_class=4, batch_size=8)
+PRIVACY = PrivacySettings(
+    samples_per_scan=2,
+    noise_draws=1,
+    num_splits=10,
+    confidence=0.95,
+    copy_level=0.025,
+    max_membership_auc=0.5,
+    min_held_out=8,
+    powered_from=50,
+)
+QUALITY = QualitySettings(neighbours=3, num_pairs=10, num_resamples=100)
+
+
+def write_site(folder: Path, site: str) -> None:
+    """Write 20 scans of random heads, 12 of them for training, and a generator."""
+    rng = seeds.numpy_generator(0, site)
+    rows = []
+    for number in range(20):
+        scan = f"{site}-{number:02d}"
+        voxels = rng.random((3, *GRID)).astype(np.float32)
+        voxels[2] = 0
+        voxels[2, 2:5, 2:6, 3:6] = 1
+        voxels[1] *= number != 3
+        write_voxels(folder / "images", scan, voxels)
+        rows.append(
+            {"scan_id": scan, "patient_id": scan, "site": site}
+            | {"split": "train" if number < 12 else "validation"}
+            | {"has_t1": "true", "has_mask": "true", "idh": ("wildtype", "mutant")[number % 2]}
+            | {"has_flair": "false" if number == 3 else "true"}
+        )
+    write_index(folder / "images", channels=CHANNELS, grid=GRID, rows=rows, about={})
+    config = GeneratorConfig(
+        schema_version=1,
+        site=site,
+        label="idh",
+        classes=("wildtype", "mutant"),
+        channels=CHANNELS,
+        grid=GRID,
+        spacing_mm=None,
+        autoencoder=AutoencoderSettings(
+            patch=(2, 2, 2),
+            channels=(8,),
+            latent_channels=2,
+            kl_weight=1e-6,
+            sequence_dropout=0.0,
+            learning_rate=1e-3,
+            batch_size=4,
+            num_steps=1,
+        ),
+        diffusion=DiffusionSettings(
+            channels=(8, 16),
+            condition_dropout=0.1,
+            ema_decay=0.9,
+            learning_rate=1e-3,
+            batch_size=4,
+            num_steps=1,
+        ),
+        latent_mean=(0.0, 0.0),
+        latent_std=(1.0, 1.0),
+    )
+    with seeds.isolated(torch.Generator().manual_seed(1)):
+        generator = Generator(config, *build_networks(config))
+    write_weights(folder / "encoder" / AUTOENCODER_FILE, generator.autoencoder)
+    write_flow(folder / "model", generator)
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sites")
+    for site in ("alder", "birch"):
+        write_site(folder / site, site)
+    return folder
+
+
+@pytest.fixture
+def images(sites: Path) -> ImageSet:
+    return read_images(sites / "alder" / "images")
+
+
+@pytest.fixture
+def generator(sites: Path) -> Generator:
+    return read_generator(sites / "alder" / "encoder", sites / "alder" / "model")
+
+
+def test_the_stages_write_what_the_contracts_say(sites: Path) -> None:
+    """Twice, to the same bytes."""
+    written = []
+    for _ in range(2):
+        for site in ("alder", "birch"):
+            read: dict[str, Any] = {
+                "site": site,
+                "images": sites / site / "images",
+                "encoder": sites / site / "encoder",
+                "model": sites / site / "model",
+                "sampling": SAMPLING,
+                "seed": 1,
+                "tracked": Silent(),
+            }
+            assess_privacy.run(**read, audit=sites / "privacy" / f"{site}.json", privacy=PRIVACY)
+            assess_quality.run(
+                **read,
+                report=sites / "quality" / f"{site}.json",
+                features=sites / "features" / f"{site}.safetensors",
+                quality=QUALITY,
+            )
+        summarize_audits.run(
+            privacy_audits=sites / "privacy",
+            quality_audits=sites / "quality",
+            features=sites / "features",
+            privacy_summary=sites / "privacy.json",
+            quality_summary=sites / "quality.json",
+            sites=SiteSettings(
+                all=("alder", "birch", "elm"), training=("alder", "birch"), external=("elm",)
+            ),
+            quality=QUALITY,
+            seed=1,
+        )
+        written.append([(sites / f"{name}.json").read_bytes() for name in ("privacy", "quality")])
+
+    privacy, quality = (json.loads(content) for content in written[0])
+    assert written[0] == written[1]
+    assert set(privacy["sites"]) == set(quality["sites"]) == {"alder", "birch"}
+    assert set(privacy["sites"]["alder"]["membership"]["attacks"]) == {
+        "flow",
+        "autoencoder",
+        "samples (features)",
+        "samples (voxels)",
+    }
+    assert privacy["sites"]["alder"]["gate"]["verdict"] in {"passed", "refused"}
+    assert set(quality["matrix"]["kid"]["birch"]["alder"]) == {"value", "low", "high"}
+
+
+def test_more_samples_leave_the_first_as_they_were(images: ImageSet, generator: Generator) -> None:
+    """A last batch is padded, so that no sum depends on how many scans are wanted."""
+    training = images.in_split("train")
+    few, many = (
+        describe_synthetic(
+            generator,
+            training,
+            samples_per_scan=count,
+            sampling=SAMPLING,
+            seed=1,
+            purpose="test",
+        )
+        for count in (1, 2)
+    )
+
+    assert len(many) == 2 * len(few) == 24
+    np.testing.assert_array_equal(many.thumbnails[:8], few.thumbnails[:8])
+
+
+def test_a_probe_of_some_scans_is_their_part_of_a_probe_of_all(
+    images: ImageSet, generator: Generator
+) -> None:
+    """No scan's error depends on its company, or members would differ from others by their number.
+
+    To the last digits of floating-point sums, which depend on the batch's size.
+    """
+    some = images.select(number % 2 == 0 for number in range(len(images)))
+    probes = (
+        (lambda scans: probe_flow(generator, scans, num_draws=1, seed=1)),
+        (lambda scans: probe_autoencoder(generator, scans)),
+    )
+
+    for probe in probes:
+        part, whole = probe(some), probe(images)
+        np.testing.assert_allclose(part, whole[::2], rtol=1e-4)
+
+
+def test_the_error_of_a_missing_channel_is_unknown(images: ImageSet, generator: Generator) -> None:
+    """Scan 3 has no FLAIR."""
+    unknown = np.argwhere(np.isnan(probe_autoencoder(generator, images)))
+
+    assert unknown.tolist() == [[3, 1]]
