@@ -26,7 +26,7 @@ from typing import Annotated, Any, get_type_hints
 
 from sitesynth.errors import MissingInputError, SitesynthError
 from sitesynth.settings import Settings, load_settings
-from sitesynth.storage import digest_of, digest_of_file
+from sitesynth.storage import digest_of, digest_of_file, write_json
 from sitesynth.tracking import Run, record_run
 
 
@@ -40,6 +40,8 @@ Scratch = Annotated[Path, "scratch"]
 PARAMS_FILE = Path("params.yaml")
 
 CHECKPOINTS = Path("checkpoints")
+TIMINGS = Path("timings")
+"""Wall-clock seconds of each stage instance's last run, for the exchange ledger; never hashed."""
 
 MARKED_BYTES = 1 << 20
 
@@ -145,7 +147,16 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
     ):
         given = dict.fromkeys(stage.runs, tracked) | dict.fromkeys(stage.scratch, scratch)
         run(**arguments, **obeyed, **given)
-        tracked.log_metrics({"stage_seconds": time.monotonic() - started})
+        seconds = time.monotonic() - started
+        tracked.log_metrics({"stage_seconds": seconds})
+    timing = {"seconds": seconds, "accelerator": has_accelerator()}
+    write_json(TIMINGS / f"{name_of(run)}@{item}.json", timing)
+
+
+def has_accelerator() -> bool:
+    """Return whether a stage that uses torch found an accelerator to use it on."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_available())
 
 
 @contextmanager

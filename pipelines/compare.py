@@ -6,7 +6,7 @@ from pipelines._stage import In, Measured, Out, main
 from sitesynth.evaluation.comparisons import compare_strategies
 from sitesynth.evaluation.predictions import read_evaluations
 from sitesynth.evaluation.tables import render_comparison
-from sitesynth.exchange import ledger, measure_folder
+from sitesynth.exchange import ledger, measure_folder, read_seconds
 from sitesynth.settings import EvaluationSettings, FederatedSettings, SiteSettings, TaskSettings
 from sitesynth.storage import read_json, write_json
 from sitesynth.tracking import Run
@@ -24,6 +24,7 @@ def run(
     classifiers: In,
     comparison: Out,
     exchange: Measured,
+    timings: Measured,
     task: TaskSettings,
     strategies: tuple[str, ...],
     sites: SiteSettings,
@@ -55,7 +56,7 @@ def run(
             num_sites=len(sites.training),
             model_bytes=(classifiers / REFERENCE / "seed_0.safetensors").stat().st_size,
             bundle_bytes={site: measure_folder(bundles / site) for site in sites.training},
-            seconds={},
+            seconds=read_seconds(timings, sites=sites.training),
         ),
     )
     table = render_comparison(compared)

@@ -3,8 +3,10 @@
 from pipelines._stage import In, Out, main
 from sitesynth.classifiers.ensemble import read_ensemble
 from sitesynth.classifiers.prediction import predict_labelled
+from sitesynth.evaluation.predictions import read_predictions
+from sitesynth.evaluation.summaries import summarize_points
 from sitesynth.images import pool, read_images
-from sitesynth.settings import SiteSettings
+from sitesynth.settings import CohortSettings, SiteSettings
 from sitesynth.storage import read_json, write_json, write_text
 from sitesynth.tracking import Run
 
@@ -16,13 +18,14 @@ def run(
     images: In,
     splits: In,
     predictions: Out,
+    cohort: CohortSettings,
     sites: SiteSettings,
     tracked: Run,
 ) -> None:
     """Read a classifier and the external sites' scans; write a probability per scan."""
     ensemble = read_ensemble(model)
     test = pool([read_images(images / site).in_split("test") for site in sites.external])
-    table = predict_labelled(ensemble, test)
+    table = predict_labelled(ensemble, test, label_unit=cohort.label_unit)
     write_text(predictions / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
     write_json(
         predictions / "metrics.json",
@@ -31,6 +34,11 @@ def run(
             "threshold": ensemble.config.threshold,
             "test_sha256": read_json(splits / "frozen.json")["test_sha256"],
         },
+    )
+    tracked.log_metrics(
+        summarize_points(
+            read_predictions(predictions / "predictions.csv"), threshold=ensemble.config.threshold
+        )
     )
     tracked.log_dataset(
         "external/test",

@@ -10,13 +10,15 @@ so that federated learning sends less below `generator / (2 * classifier)` round
 classifier and few rounds it wins: the ledger computes, and asserts nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+from sitesynth.storage import read_json
 
-__all__ = ["PAPER_SCALE", "Scale", "extrapolate", "ledger", "measure_folder"]
+
+__all__ = ["PAPER_SCALE", "Scale", "extrapolate", "ledger", "measure_folder", "read_seconds"]
 
 Json = dict[str, Any]
 
@@ -111,6 +113,33 @@ def ledger(
         "statement": _state(federated_rounds, federated, one_shot, break_even),
         "paper_scale": extrapolate(PAPER_SCALE),
     }
+
+
+def read_seconds(folder: Path, *, sites: Sequence[str]) -> dict[str, float | None]:
+    """Read what the stages took, as `ledger` wants it.
+
+    Stages run one after another on one machine, so sites' times add up: this is the study's
+    computing time, not what sites working at once would wait.
+
+    Args:
+        folder: Where each stage instance has left `<stage>@<item>.json` with its `seconds` and
+            whether an `accelerator` was used.
+        sites: The training sites.
+    """
+    one_shot = ["train_classifier@synthetic"]
+    for stage in ("train_autoencoder", "train_diffusion", "package", "sample"):
+        one_shot += [f"{stage}@{site}" for site in sites]
+    told: dict[str, float | None] = {}
+    for name, stages in (("federated", ["train_classifier@federated"]), ("one_shot", one_shot)):
+        files = [folder / f"{stage}.json" for stage in stages]
+        # A stage restored from DVC's cache, and not run here, has left no time.
+        timings = [read_json(file) for file in files if file.exists()]
+        is_whole = len(timings) == len(files)
+        told[f"{name}_wall"] = sum(t["seconds"] for t in timings) if is_whole else None
+        told[f"{name}_accelerator"] = (
+            sum(t["seconds"] for t in timings if t["accelerator"]) if is_whole else None
+        )
+    return told
 
 
 def measure_folder(folder: Path) -> int:

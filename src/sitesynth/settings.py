@@ -41,9 +41,9 @@ __all__ = [
 ]
 
 Count = Annotated[int, Field(gt=0)]
-CountOrNone = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+MultipleOf8 = Annotated[int, Field(gt=0, multiple_of=8)]
 Percentile = Annotated[float, Field(ge=0.0, le=100.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """A word that is safe as a folder, a DVC stage name and an MLflow tag."""
@@ -82,6 +82,9 @@ class CohortSettings(Section):
 
     labels: Annotated[dict[Name, Names], Field(min_length=1)]
     """Every label column with its classes, in the order of their class numbers."""
+
+    label_unit: Literal["patient", "scan"]
+    """What a label belongs to: `scan` lets a patient's scans differ, e.g. in projection."""
 
     covariates: Annotated[tuple[Name, ...], Field(strict=False)]
     """Columns kept for subgroups and conditioning; age, field_strength_t are numbers."""
@@ -351,11 +354,14 @@ class PrivacySettings(Section):
 class ClassifierSettings(Section):
     """The one network that every strategy trains."""
 
-    channels: Annotated[
-        tuple[Annotated[int, Field(gt=0, multiple_of=8)], ...],
-        Field(strict=False, min_length=4, max_length=4),
-    ]
-    """Feature maps of the four stages; each stage after the first halves the grid."""
+    init_features: MultipleOf8
+    """Feature maps of the first convolution."""
+
+    growth_rate: MultipleOf8
+    """Feature maps that each dense layer adds."""
+
+    layers: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    """Dense layers per block; the grid is halved between blocks."""
 
     sequence_dropout: Fraction
     """Probability that a sequence is hidden in training, so that a missing one is no surprise."""

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from monai.networks.nets.resnet import ResNet
+from monai.networks.nets.densenet import DenseNet
 from torch import Tensor, nn
 
 from sitesynth import seeds
@@ -18,14 +18,12 @@ from sitesynth.training import channels_last
 __all__ = ["Classifier", "build_classifier"]
 
 
-NORM_GROUPS = 8
-FIRST_KERNEL = 3
-FIRST_STRIDE = 2
+NORM_GROUPS = 4
 
 
 @final
 class Classifier(nn.Module):
-    """MONAI's ResNet (He et al., 2016) of basic blocks on the sequences of a scan.
+    """MONAI's DenseNet (Huang et al., 2017) on the sequences of a scan.
 
     Group normalization, not batch normalization: a scan's score must not depend on the others in
     its batch, and batch statistics are what federated averaging handles worst. Not instance
@@ -36,19 +34,14 @@ class Classifier(nn.Module):
         self, settings: ClassifierSettings, *, num_sequences: int, num_classes: int, dims: int
     ) -> None:
         super().__init__()
-        self.network = ResNet(
-            block="basic",
-            layers=[1] * len(settings.channels),
-            block_inplanes=list(settings.channels),
+        self.network = DenseNet(
             spatial_dims=dims,
-            n_input_channels=num_sequences,
-            conv1_t_size=FIRST_KERNEL,
-            conv1_t_stride=FIRST_STRIDE,
-            no_max_pool=True,
-            shortcut_type="B",
-            num_classes=num_classes,
+            in_channels=num_sequences,
+            out_channels=num_classes,
+            init_features=settings.init_features,
+            growth_rate=settings.growth_rate,
+            block_config=settings.layers,
         )
-        # MONAI 1.6 hands its `norm` argument to the first layer only.
         _use_group_norm(self.network)
         channels_last(self, dims)
 

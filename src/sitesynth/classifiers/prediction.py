@@ -1,5 +1,7 @@
 """Predicting scans with a strategy's classifier: the table that all statistics start from."""
 
+from typing import Literal
+
 import pandas as pd
 
 from sitesynth.classifiers.ensemble import Ensemble
@@ -13,8 +15,16 @@ DIGITS = 6
 """Decimals of a probability: enough for ranks, and the same text on machines of one kind."""
 
 
-def predict_labelled(ensemble: Ensemble, images: ImageSet) -> pd.DataFrame:
+def predict_labelled(
+    ensemble: Ensemble, images: ImageSet, *, label_unit: Literal["patient", "scan"]
+) -> pd.DataFrame:
     """Predict the scans of an image set whose label is known.
+
+    Args:
+        ensemble: The strategy's classifier.
+        images: Scans on the classifier's grid.
+        label_unit: What a label belongs to. If to scans, a patient's scans of one class are the
+            unit of statistics, and its patient_id says so: `<patient>:<class>`.
 
     Returns:
         One row per scan: patient_id, scan_id, site, label (1 for the positive class), probability
@@ -35,6 +45,8 @@ def predict_labelled(ensemble: Ensemble, images: ImageSet) -> pd.DataFrame:
     members = ensemble.predict_members(voxels).double().numpy().round(DIGITS)
     identity = ["patient_id", "scan_id", "site"]
     predictions = known.table[identity].copy()
+    if label_unit == "scan":
+        predictions["patient_id"] += ":" + known.table[config.label]
     predictions["label"] = (known.table[config.label] == config.positive).astype(int)
     predictions["probability"] = members.mean(axis=0).round(DIGITS)
     for number, chances in enumerate(members):

@@ -120,7 +120,8 @@ def map_source(
     # In this order: a patient at two sites, or a row that is there twice, also repeats its files.
     _raise_if_any(source, problems, CohortError)
     _raise_if_any(source, _split_patients(scans), LeakageError)
-    _raise_if_any(source, _contradictions(scans, files, labels=cohort.labels), CohortError)
+    of_patient = cohort.labels if cohort.label_unit == "patient" else ()
+    _raise_if_any(source, _contradictions(scans, files, labels=of_patient), CohortError)
     _raise_if_any(source, _shared_files(scans, files), LeakageError)
     table = pd.DataFrame([scan.cells for scan in scans], columns=list(columns), dtype=str)
     table = table.sort_values(["site", "patient_id", "scan_id"], ignore_index=True)
@@ -335,7 +336,7 @@ def _contradictions(
             problems.append(
                 f"rows {other.row} and {second.row}: patient '{patient}' has {label} "
                 f"{other.cells[label]!r} and {second.cells[label]!r}, but a label belongs to "
-                "the patient; correct one, or leave it empty."
+                "the patient; correct one, leave it empty, or set cohort.label_unit to scan."
             )
     return problems
 

@@ -23,7 +23,7 @@ from sitesynth.evaluation.intervals import (
 from sitesynth.evaluation.predictions import Predictions
 
 
-__all__ = ["summarize", "summarize_seeds", "with_interval"]
+__all__ = ["summarize", "summarize_points", "summarize_seeds", "with_interval"]
 
 Labels = Bool[np.ndarray, " n"]
 Values = Float[np.ndarray, " n"]
@@ -142,3 +142,28 @@ def with_interval(value: float | None, interval: Interval | None) -> Json:
     if value is None or interval is None:
         return {"value": value, "low": None, "high": None}
     return {"value": value, "low": interval.low, "high": interval.high}
+
+
+def summarize_points(predicted: Predictions, *, threshold: float) -> dict[str, float]:
+    """Return a strategy's figures of merit without intervals, flat, for a run's metrics.
+
+    `auc` is over all sites, `auc.<site>` over one; a figure that a site cannot have, for want of a
+    class, is left out.
+    """
+    sites = np.array(predicted.sites)
+    groups = {"": np.ones(len(sites), dtype=bool)}
+    groups |= {f".{site}": sites == site for site in sorted(set(predicted.sites))}
+    points: dict[str, float | None] = {}
+    for suffix, inside in groups.items():
+        labels, probabilities = predicted.labels[inside], predicted.probabilities[inside]
+        calls = metrics.call_positive(probabilities, threshold=threshold)
+        points |= {
+            f"auc{suffix}": metrics.auc(labels, probabilities),
+            f"accuracy{suffix}": metrics.accuracy(labels, calls),
+            f"balanced_accuracy{suffix}": metrics.balanced_accuracy(labels, calls),
+            f"sensitivity{suffix}": metrics.sensitivity(labels, calls),
+            f"specificity{suffix}": metrics.specificity(labels, calls),
+            f"brier{suffix}": metrics.brier(labels, probabilities),
+            f"ece{suffix}": metrics.ece(labels, probabilities),
+        }
+    return {name: value for name, value in points.items() if value is not None}
