@@ -1,0 +1,89 @@
+"""Balanced batches, augmentation, and what a site tells about a model."""
+
+import pytest
+import torch
+
+from sitesynth import seeds
+from sitesynth.classifiers.training import (
+    augment,
+    choose_threshold,
+    draw_balanced,
+    pool_scores,
+    score_probabilities,
+    thresholds,
+)
+
+
+def test_every_stratum_is_drawn_alike() -> None:
+    """90 scans in one stratum and 10 in the other are drawn half and half."""
+    strata = torch.tensor([0] * 90 + [1] * 10)
+    drawn = strata[draw_balanced(strata, 8000, rng=seeds.generator(0, "strata"))]
+
+    assert abs(float(drawn.float().mean()) - 0.5) < 0.02
+
+
+def test_augmentation_leaves_missing_sequences_missing() -> None:
+    """Noise on an absent sequence would tell the classifier that it is absent."""
+    presence = torch.tensor([[True, False], [False, True]])
+    images = torch.rand(2, 2, 6, 6) * presence.reshape(2, 2, 1, 1)
+    changed = augment(images, presence, sequence_dropout=0.0, rng=seeds.generator(0, "augment"))
+
+    assert torch.equal(changed.flatten(2).abs().amax(dim=2) > 0, presence)
+
+
+def test_augmentation_never_hides_the_last_sequence() -> None:
+    """Even at probability 1 a scan keeps what it has."""
+    presence = torch.tensor([[True, True], [False, True]])
+    images = torch.ones(2, 2, 6, 6) * presence.reshape(2, 2, 1, 1)
+    changed = augment(images, presence, sequence_dropout=1.0, rng=seeds.generator(0, "hide"))
+
+    assert torch.equal(changed.flatten(2).abs().amax(dim=2) > 0, presence)
+
+
+def test_a_batch_does_not_change_a_scan_by_more_than_shift_gain_and_noise() -> None:
+    """A constant scan stays within its gain and noise, away from the shifted border."""
+    images = torch.ones(64, 1, 12, 12)
+    presence = torch.ones(64, 1, dtype=torch.bool)
+    changed = augment(images, presence, sequence_dropout=0.0, rng=seeds.generator(0, "gain"))
+    inner = changed[:, :, 2:-2, 2:-2].mean(dim=(1, 2, 3))
+
+    assert (inner > 0.84).all()
+    assert (inner < 1.16).all()
+
+
+def test_a_score_weighs_classes_alike() -> None:
+    """One positive at 0.5 and three negatives at 0.1: mean of -log .5 and -log .9."""
+    chance = torch.tensor([0.5, 0.1, 0.1, 0.1])
+    told = score_probabilities(
+        torch.stack([1 - chance, chance], dim=1), torch.tensor([1, 0, 0, 0]), positive=1
+    )
+    expected = -(torch.tensor(0.5).log() + torch.tensor(0.9).log()) / 2
+
+    assert told.loss == pytest.approx(float(expected), rel=1e-6)
+    assert (told.positives, told.negatives) == (1, 3)
+
+
+def test_pooling_weighs_sites_by_their_scans() -> None:
+    """Losses 1 (1 scan) and 3 (3 scans) pool to 2.5."""
+    chance = torch.exp(torch.tensor([-1.0, -3.0]))
+    small, large = (
+        score_probabilities(
+            torch.stack([1 - p, p], dim=-1).expand(n, 2),
+            torch.ones(n, dtype=torch.long),
+            positive=1,
+        )
+        for p, n in zip(chance, (1, 3), strict=True)
+    )
+
+    assert pool_scores([small, large]).loss == pytest.approx(2.5, rel=1e-5)
+
+
+def test_the_threshold_separates_what_can_be_separated() -> None:
+    """Positives at 0.8, negatives at 0.6: any cut in between is best, the nearest to 0.5 is 0.65."""
+    chance = torch.tensor([0.8, 0.82, 0.6, 0.55])
+    told = score_probabilities(
+        torch.stack([1 - chance, chance], dim=1), torch.tensor([1, 1, 0, 0]), positive=1
+    )
+
+    assert choose_threshold(told) == pytest.approx(0.65)
+    assert len(thresholds()) == 19

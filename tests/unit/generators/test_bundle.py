@@ -1,0 +1,228 @@
+"""A bundle from another site is whole, or it is refused with a reason."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sitesynth import seeds
+from sitesynth.errors import BundleError
+from sitesynth.generators.bundle import read_bundle, site_key, verify_bundle, write_bundle
+from sitesynth.generators.generator import Generator, GeneratorConfig, build_networks
+from sitesynth.sampling import draw_noise, sample_images
+from sitesynth.settings import AutoencoderSettings, DiffusionSettings
+
+
+CONFIG = GeneratorConfig(
+    schema_version=1,
+    site="alder",
+    label="idh",
+    classes=("wildtype", "mutant"),
+    channels=("t1", "mask"),
+    grid=(8, 8),
+    spacing_mm=None,
+    autoencoder=AutoencoderSettings(
+        patch=(2, 2),
+        channels=(8,),
+        latent_channels=2,
+        kl_weight=0.0,
+        sequence_dropout=0.0,
+        learning_rate=1e-3,
+        batch_size=1,
+        num_steps=1,
+    ),
+    diffusion=DiffusionSettings(
+        channels=(8, 8),
+        condition_dropout=0.1,
+        ema_decay=0.9,
+        learning_rate=1e-3,
+        batch_size=1,
+        num_steps=1,
+    ),
+    latent_mean=(0.0, 1.0),
+    latent_std=(1.0, 2.0),
+)
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """Return an untrained generator of one small site."""
+    with seeds.isolated(seeds.generator(0, "generator")):
+        return Generator(CONFIG, *build_networks(CONFIG))
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, generator: Generator) -> Path:
+    """Return a signed bundle of it."""
+    key, _ = site_key("alder", seed=1)
+    write_bundle(tmp_path / "alder", generator, card={}, card_text="# card\n", signing_key=key)
+    return tmp_path / "alder"
+
+
+def test_a_bundle_brings_back_the_same_generator(bundle: Path, generator: Generator) -> None:
+    """The hub samples the very scans that the site would."""
+    noise = draw_noise([0, 1], (2, 4, 4), seed=1, site="alder", name="mutant")
+    there, here = (
+        sample_images(g, noise, [1, 1], num_steps=2, guidance=2.0)
+        for g in (generator, read_bundle(bundle))
+    )
+
+    assert torch.equal(there, here)
+
+
+def test_the_same_generator_gives_the_same_bytes(
+    bundle: Path, generator: Generator, tmp_path: Path
+) -> None:
+    """Two clones of a study agree on the digest of every file."""
+    key, _ = site_key("alder", seed=1)
+    write_bundle(tmp_path / "again", generator, card={}, card_text="# card\n", signing_key=key)
+
+    for file in bundle.iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+
+
+def edit_json(name: str, change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
+    """Return an attack that changes one JSON file of a bundle."""
+
+    def attack(folder: Path) -> None:
+        content = json.loads((folder / name).read_text())
+        change(content)
+        (folder / name).write_text(json.dumps(content))
+
+    return attack
+
+
+def replace_weights(folder: Path) -> None:
+    """Swap in weights of a right shape that were not signed."""
+    weights = load_file(folder / "flow.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, folder / "flow.safetensors")
+
+
+ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing file": (lambda f: (f / "card.md").unlink(), r"missing \['card.md'\]"),
+    "extra file": (lambda f: (f / "run.py").write_text("1"), r"unexpected \['run.py'\]"),
+    "a link": (
+        lambda f: ((f / "card.md").unlink(), (f / "card.md").symlink_to(f / "card.json")),
+        "plain file",
+    ),
+    "altered weights": (replace_weights, "not the file that was signed"),
+    "altered card": (edit_json("card.json", lambda c: c.update(epsilon=0)), "was signed"),
+    "altered sums": (
+        lambda f: (f / "SHA256SUMS").write_text((f / "SHA256SUMS").read_text()[::-1]),
+        "altered",
+    ),
+    "no signature in it": (edit_json("SIGNATURE.json", lambda c: c.clear()), "malformed"),
+    "not base64": (edit_json("SIGNATURE.json", lambda c: c.update(signature="?")), "malformed"),
+    "not JSON": (lambda f: (f / "SIGNATURE.json").write_text("{"), "not valid JSON"),
+    "a key twice": (
+        lambda f: (f / "SIGNATURE.json").write_text('{"signature": "a", "signature": "b"}'),
+        "twice",
+    ),
+    "deep nesting": (lambda f: (f / "SIGNATURE.json").write_text("[" * 100_000), "not valid JSON"),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_altered_bundle_is_refused(bundle: Path, name: str) -> None:
+    """Each alteration has its own message, and none reaches the weights."""
+    attack, message = ATTACKS[name]
+    attack(bundle)
+
+    with pytest.raises(BundleError, match=message):
+        read_bundle(bundle)
+
+
+def resigned(folder: Path, generator: Generator) -> Path:
+    """Sign a folder as it is, as a site with bad intentions could."""
+    key, _ = site_key("alder", seed=1)
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+    target = folder.with_name("resigned")
+    shutil.copytree(folder, target)
+    write_bundle(target, generator, card={}, card_text="# card\n", signing_key=key)
+    from sitesynth.generators import bundle as module  # noqa: PLC0415
+    from sitesynth.storage import digest_of_file  # noqa: PLC0415
+
+    for name in module.SIGNED:
+        (target / name).write_bytes(kept[name])
+    sums = "".join(f"{digest_of_file(target / name)}  {name}\n" for name in module.SIGNED)
+    (target / "SHA256SUMS").write_text(sums)
+    signature = json.loads((target / "SIGNATURE.json").read_text())
+    import base64  # noqa: PLC0415
+
+    signature["signature"] = base64.b64encode(key.sign(sums.encode())).decode()
+    (target / "SIGNATURE.json").write_text(json.dumps(signature))
+    return target
+
+
+SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another schema": (edit_json("config.json", lambda c: c.update(schema_version=2)), "schema 2"),
+    "an unknown key": (
+        edit_json("config.json", lambda c: c.update(_target_="os.system")),
+        "_target_",
+    ),
+    "a huge grid": (edit_json("config.json", lambda c: c.update(grid=[10**9, 8])), "grid"),
+    "a scale of zero": (
+        edit_json("config.json", lambda c: c.update(latent_std=[0.0, 1.0])),
+        "latent_std",
+    ),
+    "a scale too few": (
+        edit_json("config.json", lambda c: c.update(latent_mean=[0.0])),
+        "per latent",
+    ),
+    "another architecture": (
+        edit_json("config.json", lambda c: c["autoencoder"].update(channels=[16])),  # type: ignore[attr-defined,index]
+        "must be F32 of shape|do not fit",
+    ),
+    "a pickle": (lambda f: (f / "flow.safetensors").write_bytes(b"\x80\x04" * 40), "header of"),
+    "weights of another type": (
+        lambda f: save_file(
+            {k: v.half() for k, v in load_file(f / "flow.safetensors").items()},
+            f / "flow.safetensors",
+        ),
+        "must be F32",
+    ),
+    "a weight more": (
+        lambda f: save_file(
+            load_file(f / "flow.safetensors") | {"../../x": torch.zeros(1)}, f / "flow.safetensors"
+        ),
+        "do not fit",
+    ),
+    "a weight that is no number": (
+        lambda f: save_file(
+            {k: v * float("nan") for k, v in load_file(f / "flow.safetensors").items()},
+            f / "flow.safetensors",
+        ),
+        "not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED_ATTACKS)
+def test_a_signature_does_not_excuse_what_is_inside(
+    bundle: Path, generator: Generator, name: str
+) -> None:
+    """A site can sign nonsense: schema, header and weights are checked all the same."""
+    attack, message = SIGNED_ATTACKS[name]
+    attack(bundle)
+
+    with pytest.raises(BundleError, match=message):
+        read_bundle(resigned(bundle, generator))
+
+
+def test_a_bundle_of_another_key_is_refused(bundle: Path) -> None:
+    """A hub that knows a site's key accepts no other."""
+    stranger, _ = site_key("birch", seed=1)
+    with pytest.raises(BundleError, match="not the key that this site gave"):
+        verify_bundle(bundle, public_key=stranger.public_key().public_bytes_raw())
+
+
+def test_an_image_does_not_depend_on_its_batch() -> None:
+    """Scan 5 drawn alone is scan 5 drawn among others."""
+    alone = draw_noise([5], (1, 4, 4), seed=1, site="alder", name="mutant")
+    among = draw_noise(range(8), (1, 4, 4), seed=1, site="alder", name="mutant")
+
+    assert torch.equal(alone[0], among[5])

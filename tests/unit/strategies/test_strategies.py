@@ -1,0 +1,121 @@
+"""The strategies keep their promises, and see no more than they may."""
+
+import pytest
+import torch
+
+from sitesynth.errors import SettingsError
+from sitesynth.settings import ClassifierSettings, FederatedSettings
+from sitesynth.strategies.averaging import average_weights
+from sitesynth.strategies.catalogue import admit, build_strategy
+from sitesynth.strategies.federated import Federated, steps_of_round, train_locally
+from sitesynth.strategies.pooled import Pooled
+from sitesynth.strategies.protocol import Strategy
+from tests.contracts.strategy import StrategyContract, bright_and_dark, build, site_of
+
+
+CLASSIFIER = ClassifierSettings(
+    init_features=8,
+    growth_rate=8,
+    layers=(1,),
+    sequence_dropout=0.0,
+    learning_rate=0.3,
+    weight_decay=0.0,
+    batch_size=8,
+    num_steps=24,
+    validate_every=8,
+    num_seeds=1,
+)
+FEDERATED = FederatedSettings(num_rounds=4, batch_size=8, weighting="scans")
+
+
+class TestPooled(StrategyContract):
+    """Keeps the promises of every strategy."""
+
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        """Return what centralized, local, synthetic and augmented are made of."""
+        return Pooled(CLASSIFIER)
+
+
+class TestFederated(StrategyContract):
+    """Keeps the promises of every strategy."""
+
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        """Return federated averaging of four rounds."""
+        return Federated(CLASSIFIER, FEDERATED)
+
+
+def test_the_average_weighs_sites_by_their_counts() -> None:
+    """(1 x 10 + 3 x 30) / 40 = 2.5, in the type of the weights."""
+    models = [{"w": torch.tensor([10.0])}, {"w": torch.tensor([30.0])}]
+    average = average_weights(models, [1, 3])["w"]
+
+    assert average.item() == 25.0
+    assert average.dtype == torch.float32
+
+
+def test_a_round_of_one_site_is_that_site_training_alone() -> None:
+    """The hub's average of one model is the model, bit for bit."""
+    site = site_of("alder")
+    assert site.real is not None
+    told: list[float] = []
+    federated = Federated(CLASSIFIER, FEDERATED.model_copy(update={"num_rounds": 1}))
+    model = federated.fit(
+        {"alder": site}, build, seed=1, member=0, on_step=lambda s, v: told.append(v["loss"])
+    )
+    alone = train_locally(
+        build(0),
+        build(0).state_dict(),
+        site.real,
+        settings=CLASSIFIER,
+        federated=federated.federated,
+        site="alder",
+        member=0,
+        number=1,
+        seed=1,
+    )
+
+    assert len(told) == 1
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, alone[name])
+
+
+@pytest.mark.parametrize(("rounds", "steps"), [(4, 24), (5, 24), (7, 7), (12, 120)])
+def test_local_steps_add_up_to_the_centralized_ones(rounds: int, steps: int) -> None:
+    """No round is empty, and none differs from another by more than one step."""
+    each = [steps_of_round(n, num_rounds=rounds, num_steps=steps) for n in range(1, rounds + 1)]
+
+    assert sum(each) == steps
+    assert min(each) >= 1
+    assert max(each) - min(each) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sites", "sees_real", "sees_synthetic"),
+    [
+        ("local-alder", ["alder"], True, False),
+        ("centralized", ["alder", "birch"], True, False),
+        ("federated", ["alder", "birch"], True, False),
+        ("synthetic", ["alder", "birch"], False, True),
+        ("augmented", ["alder", "birch"], True, True),
+    ],
+)
+def test_a_strategy_is_shown_what_it_may_see(
+    name: str, sites: list[str], *, sees_real: bool, sees_synthetic: bool
+) -> None:
+    """The synthetic strategy has no real scan in reach, and local no other site."""
+    scans = {site: bright_and_dark(site) for site in ("alder", "birch")}
+    validators = {site: site_of(site).validate for site in scans}
+    admitted = admit(name, real=scans, synthetic=scans, validators=validators)
+
+    assert sorted(admitted) == sites
+    for site in admitted.values():
+        assert (site.real is not None) == sees_real
+        assert (site.synthetic is not None) == sees_synthetic
+
+
+def test_an_unknown_strategy_is_named_with_those_there_are() -> None:
+    """A typo in params.yaml is told where it can be mended."""
+    with pytest.raises(SettingsError, match="no strategy 'sinthetic'"):
+        build_strategy("sinthetic", classifier=CLASSIFIER, federated=FEDERATED)
