@@ -195,13 +195,10 @@ def test_a_probe_of_some_scans_is_their_part_of_a_probe_of_all(
     To the last digits of floating-point sums, which depend on the batch's size.
     """
     some = images.select(number % 2 == 0 for number in range(len(images)))
-    probes = (
-        (lambda scans: probe_flow(generator, scans, num_draws=1, seed=1)),
-        (lambda scans: probe_autoencoder(generator, scans)),
-    )
+    flow = [probe_flow(generator, scans, num_draws=1, seed=1) for scans in (some, images)]
+    autoencoder = [probe_autoencoder(generator, scans) for scans in (some, images)]
 
-    for probe in probes:
-        part, whole = probe(some), probe(images)
+    for part, whole in (flow, autoencoder):
         np.testing.assert_allclose(part, whole[::2], rtol=1e-4)
 
 

@@ -7,7 +7,8 @@ can be told.
 The interval is the set of shifts that a rank-sum test does not reject (Bauer, 1972, for locations):
 AUC -+ z sqrt((n + h + 1) / (12 n h)). So it contains 0.5 exactly where the test of "no difference
 between members and others" does not reject; a percentile bootstrap of a dozen patients rejects too
-often (`benchmarks/gate_false_refusals.py`). Away from 0.5 it is wider than need be. Intervals of several attacks hold simultaneously (Bonferroni).
+often (`benchmarks/gate_false_refusals.py`). Away from 0.5 it is wider than need be. Intervals of
+several attacks hold simultaneously (Bonferroni).
 
 Two controls show what the attack's AUC would mean without a leak:
 
