@@ -43,7 +43,8 @@ __all__ = [
 PREDICT_BATCH = 16
 MAX_SHIFT = 2
 MAX_GAIN = 0.15
-MAX_NOISE = 0.03
+MAX_LOG_GAMMA = 0.4
+MAX_NOISE = 0.06
 NUM_THRESHOLDS = 19
 
 
@@ -113,7 +114,7 @@ def augment(
     sequence_dropout: float,
     rng: torch.Generator,
 ) -> Float[Tensor, "n s ..."]:
-    """Mirror, shift, rescale, blur with noise, and hide sequences, each scan in its own way.
+    """Mirror, shift, change contrast and gain, add noise, hide sequences: each scan in its own way.
 
     Args:
         images: Scans whose missing sequences are zero.
@@ -140,11 +141,12 @@ def augment(
         ]
     )
     gain = 1 + MAX_GAIN * (2 * torch.rand(shape, generator=rng) - 1)
+    gamma = (MAX_LOG_GAMMA * (2 * torch.rand(shape, generator=rng) - 1)).exp()
     sigma = MAX_NOISE * torch.rand((count, *([1] * (dims + 1))), generator=rng)
     noise = torch.randn(images.shape, generator=rng)
     shown = presence & (torch.rand(presence.shape, generator=rng) >= sequence_dropout)
     shown = torch.where(shown.any(dim=1, keepdim=True), shown, presence)
-    return (changed * gain + sigma * noise) * shown.reshape(shape)
+    return (changed**gamma * gain + sigma * noise) * shown.reshape(shape)
 
 
 def train_on(
