@@ -131,8 +131,9 @@ def train(
     Raises:
         TrainingError: If the loss is no longer a finite number.
     """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, weight_decay=weight_decay, foreach=True
+        trained, lr=learning_rate, weight_decay=weight_decay, foreach=True
     )
     done = 0
     if checkpoint is not None and checkpoint.exists():
@@ -151,7 +152,7 @@ def train(
                 f"the loss of step {step} of {num_steps} is {values['loss']}. "
                 "Lower learning_rate (a third is a good next try) and check the input's range."
             )
-        nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
         optimizer.step()
         if average is not None:
             average.update(model, step)

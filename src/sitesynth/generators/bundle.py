@@ -239,8 +239,8 @@ def _read_config(path: Path) -> GeneratorConfig:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{path}: {key}: {first['msg']}.") from error
-    if not len(config.latent_mean) == len(config.latent_std) == config.autoencoder.latent_channels:
-        raise BundleError(f"{path}: one latent mean and std per latent channel are needed.")
+    if len(config.latent_mean) != config.autoencoder.latent_channels:
+        raise BundleError(f"{path}: one latent mean per latent channel is needed.")
     return config
 
 

@@ -59,11 +59,12 @@ def train_flow(
     with seeds.isolated(seeds.generator(seed, "diffusion", site, "weights")):
         model = Denoiser(
             settings,
-            latent_channels=latents.mean.shape[2],
+            latent_shape=latents.mean.shape[2:],
             num_classes=num_classes,
             num_channels=latents.presence.shape[1],
-            dims=latents.mean.ndim - 3,
         )
+    sides = scale.normalize(latents.mean.flatten(0, 1))
+    model.fit_gaussian(sides, labels.repeat_interleave(2))
     model.to(device)
     average = Average(model, settings.ema_decay)
 

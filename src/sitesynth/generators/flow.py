@@ -19,7 +19,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-__all__ = ["Velocity", "draw_times", "guided", "integrate", "interpolate", "time_grid"]
+__all__ = [
+    "Velocity",
+    "draw_times",
+    "guided",
+    "integrate",
+    "interpolate",
+    "precondition",
+    "time_grid",
+]
 
 
 @runtime_checkable
@@ -37,6 +45,33 @@ def interpolate(
     """Return x_t and the velocity that the network has to learn there."""
     shaped = t.reshape(-1, *([1] * (data.ndim - 1)))
     return (1 - shaped) * data + shaped * noise, noise - data
+
+
+def precondition(
+    t: Float[Tensor, " n"], spread: Float[Tensor, "..."]
+) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "n ..."]]:
+    """Return what turns a network F into a velocity that is right for Gaussian data from the start.
+
+    If the data were N(mu, s^2), number by number, the best velocity would be linear in x_t. With
+    m = (1 - t)^2 s^2 + t^2, the variance of x_t,
+
+        E[v | x_t] = c_skip (x_t - (1 - t) mu) - mu,     c_skip = (t - (1 - t) s^2) / m,
+        Var[v | x_t] = s^2 / m =: c_out^2.
+
+    So v = E[v | x_t] + c_out F leaves the network a target of unit variance: what is not Gaussian
+    (Karras et al., 2022, Section 5, for rectified flow and with a spread per number).
+
+    Args:
+        t: Times in [0, 1].
+        spread: Standard deviation of each number of a sample, above 0.
+
+    Returns:
+        c_skip and c_out of each sample and number.
+    """
+    time = t.reshape(-1, *([1] * spread.ndim))
+    variance = spread[None].square()
+    total = (1 - time).square() * variance + time.square()
+    return (time - (1 - time) * variance) / total, (variance / total).sqrt()
 
 
 def draw_times(count: int, *, rng: torch.Generator) -> Float[Tensor, " n"]:

@@ -60,7 +60,7 @@ class GeneratorConfig(Section):
     autoencoder: AutoencoderSettings
     diffusion: DiffusionSettings
     latent_mean: Annotated[tuple[float, ...], Field(strict=False)]
-    latent_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)]
+    latent_std: Annotated[float, Field(gt=0)]
 
 
 @final
@@ -84,10 +84,9 @@ def build_networks(config: GeneratorConfig) -> tuple[Autoencoder, Denoiser]:
     autoencoder = Autoencoder(config.autoencoder, num_channels=len(config.channels), dims=dims)
     flow = Denoiser(
         config.diffusion,
-        latent_channels=config.autoencoder.latent_channels,
+        latent_shape=latent_shape(config),
         num_classes=len(config.classes),
         num_channels=len(config.channels),
-        dims=dims,
     )
     return autoencoder.eval(), flow.eval()
 

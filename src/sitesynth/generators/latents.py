@@ -4,12 +4,15 @@ The encoder's mean and standard deviation are kept, so that each step draws a ne
 (as a step on the images would). Each scan is encoded as it is and mirrored: a small site needs the
 augmentation, and it survives the caching this way.
 
-The flow works on *scaled* latents, of mean 0 and standard deviation 1 per channel over all training
-latents. The scale is part of the generator: without it, its weights mean nothing.
+The flow works on *scaled* latents: each channel has mean 0, and one number for all channels makes
+their mean square 1 over all training latents. One number, not one per channel, so that what is
+faint in the images stays faint in the flow's loss. The scale is part of the generator: without it,
+its weights mean nothing.
 
 Axes: n = scans, k = latent channels, then the latent grid.
 """
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -30,25 +33,22 @@ BATCH_SIZE = 8
 @final
 @dataclass(frozen=True)
 class LatentScale:
-    """Mean and standard deviation of each latent channel over a site's training latents."""
+    """Mean of each latent channel, and one standard deviation, over a site's training latents."""
 
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: float
 
     def normalize(self, latents: Float[Tensor, "n k ..."]) -> Float[Tensor, "n k ..."]:
-        """Bring raw latents to mean 0 and standard deviation 1."""
-        mean, std = self._shaped(latents)
-        return (latents - mean) / std
+        """Bring raw latents to mean 0 and mean square 1."""
+        return (latents - self._mean_like(latents)) / self.std
 
     def restore(self, scaled: Float[Tensor, "n k ..."]) -> Float[Tensor, "n k ..."]:
         """Undo `normalize`."""
-        mean, std = self._shaped(scaled)
-        return scaled * std + mean
+        return scaled * self.std + self._mean_like(scaled)
 
-    def _shaped(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (1, -1, *([1] * (like.ndim - 2)))
-        mean, std = (torch.tensor(values, device=like.device) for values in (self.mean, self.std))
-        return mean.reshape(shape), std.reshape(shape)
+    def _mean_like(self, latents: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean, device=latents.device)
+        return mean.reshape(1, -1, *([1] * (latents.ndim - 2)))
 
 
 @final
@@ -72,8 +72,9 @@ def encode_scans(images: ImageSet, autoencoder: Autoencoder) -> Latents:
     """Encode scans as they are and mirrored, a few at a time."""
     means, stds = [], []
     for start in range(0, len(images), BATCH_SIZE):
-        batch = images.load(range(start, min(start + BATCH_SIZE, len(images))))
-        sides = [autoencoder.encode(side) for side in (batch, batch.flip(2))]
+        stop = min(start + BATCH_SIZE, len(images))
+        batch, has = images.load(range(start, stop)), images.presence[start:stop]
+        sides = [autoencoder.encode(side, has) for side in (batch, batch.flip(2))]
         means.append(torch.stack([mean for mean, _ in sides], dim=1))
         stds.append(torch.stack([std for _, std in sides], dim=1))
     return Latents(torch.cat(means), torch.cat(stds), images.presence)
@@ -83,17 +84,15 @@ def measure_scale(latents: Latents) -> LatentScale:
     """Measure the scale over all training latents, their drawn noise included.
 
     Raises:
-        TrainingError: If a latent channel is constant or not finite: the autoencoder has failed.
+        TrainingError: If the latents are constant or not finite: the autoencoder has failed.
     """
     channels = latents.mean.double().transpose(0, 2).flatten(1)
     mean = channels.mean(dim=1)
-    variance = channels.var(dim=1) + latents.std.double().square().transpose(0, 2).flatten(1).mean(
-        1
-    )
-    std = variance.sqrt()
-    if not bool(torch.isfinite(std).all() and (std > 0).all()):
+    spread = (channels - mean[:, None]).square().mean() + latents.std.double().square().mean()
+    std = float(spread.sqrt())
+    if not (math.isfinite(std) and std > 0):
         raise TrainingError(
-            f"the latents' standard deviations are {std.tolist()}; each must be finite and above 0. "
+            f"the latents' standard deviation is {std}; it must be finite and above 0. "
             "The autoencoder has collapsed: lower its kl_weight or its learning_rate."
         )
-    return LatentScale(tuple(mean.tolist()), tuple(std.tolist()))
+    return LatentScale(tuple(mean.tolist()), std)

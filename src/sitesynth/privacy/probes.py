@@ -148,7 +148,8 @@ def _encoded(
     """Yield the latents' means and the scans they are of, batch by batch."""
     encoder = generator.autoencoder.to(best_device())
     for start in range(0, len(images), BATCH_SIZE):
-        batch = images.load(range(start, min(start + BATCH_SIZE, len(images))))
-        batch = batch.flip(mirrored_axes)
-        mean, _ = encoder.encode(batch.to(best_device()))
+        stop = min(start + BATCH_SIZE, len(images))
+        batch = images.load(range(start, stop)).flip(mirrored_axes)
+        has = images.presence[start:stop]
+        mean, _ = encoder.encode(batch.to(best_device()), has.to(best_device()))
         yield mean.cpu(), batch

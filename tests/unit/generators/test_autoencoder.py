@@ -44,20 +44,42 @@ def test_a_missing_channel_does_not_enter_the_loss() -> None:
 
 def test_hiding_never_takes_the_last_channel() -> None:
     """With probability 1 every channel would go, so the scan is shown whole."""
-    images = torch.ones(3, 2, 2, 2)
     presence = torch.tensor([[True, True], [True, False], [False, True]])
-    shown = hide_channels(images, presence, probability=1.0, rng=seeds.generator(0, "hide"))
 
-    assert torch.equal(shown.amax(dim=(2, 3)) > 0, presence)
+    shown = hide_channels(presence, probability=1.0, rng=seeds.generator(0, "hide"))
+    assert torch.equal(shown, presence)
 
 
 def test_hiding_takes_about_the_share_asked_for() -> None:
     """4000 channels, each hidden with probability 0.25: three standard errors are 0.02."""
-    images = torch.ones(1000, 4, 1, 1)
     presence = torch.ones(1000, 4, dtype=torch.bool)
-    shown = hide_channels(images, presence, probability=0.25, rng=seeds.generator(0, "share"))
+    shown = hide_channels(presence, probability=0.25, rng=seeds.generator(0, "share"))
 
-    assert abs(float(shown.mean()) - 0.75) < 0.025
+    assert abs(float(shown.float().mean()) - 0.75) < 0.025
+
+
+def test_what_a_missing_channel_holds_does_not_matter() -> None:
+    """It is shown as its typical intensity, so zeros and anything else give the same latents."""
+    model = untrained((8, 8), latent_channels=3)
+    images = torch.rand(2, 2, 8, 8)
+    presence = torch.tensor([[True, False], [True, False]])
+    model.fit_shortcuts(images, torch.ones(2, 2, dtype=torch.bool))
+    other = images.clone()
+    other[:, 1] = 7.0
+
+    assert torch.equal(model.encode(images, presence)[0], model.encode(other, presence)[0])
+
+
+def test_before_any_step_it_is_the_principal_components() -> None:
+    """With as many latent channels as a block has numbers, nothing is lost."""
+    model = untrained((8, 8), latent_channels=2 * 4 * 4)
+    images = torch.rand(6, 2, 8, 8)
+    presence = torch.ones(6, 2, dtype=torch.bool)
+    model.fit_shortcuts(images, presence)
+    mean, _ = model.encode(images, presence)
+
+    torch.testing.assert_close(model.decode(mean), images, atol=1e-4, rtol=0)
+    assert float(mean.square().mean()) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_mirroring_swaps_right_and_left_only() -> None:
@@ -72,21 +94,26 @@ def test_mirroring_swaps_right_and_left_only() -> None:
     assert flipped.any()
 
 
-@pytest.mark.parametrize("grid", [(8, 8), (8, 8, 4)])
-def test_latents_have_the_grid_that_the_config_promises(grid: tuple[int, ...]) -> None:
-    """A patch of 2 and one halving shrink each axis by four, in 2D and 3D."""
+def untrained(grid: tuple[int, ...], *, latent_channels: int) -> Autoencoder:
+    """Return an autoencoder of two channels that shrinks each axis by four."""
     settings = AutoencoderSettings(
         patch=(2,) * len(grid),
         channels=(8, 8),
-        latent_channels=3,
+        latent_channels=latent_channels,
         kl_weight=0.0,
         sequence_dropout=0.0,
         learning_rate=1e-3,
         batch_size=1,
         num_steps=1,
     )
-    model = Autoencoder(settings, num_channels=2, dims=len(grid))
-    mean, std = model.encode(torch.rand(1, 2, *grid))
+    return Autoencoder(settings, num_channels=2, dims=len(grid))
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (8, 8, 4)])
+def test_latents_have_the_grid_that_the_config_promises(grid: tuple[int, ...]) -> None:
+    """A patch of 2 and one halving shrink each axis by four, in 2D and 3D."""
+    model = untrained(grid, latent_channels=3)
+    mean, std = model.encode(torch.rand(1, 2, *grid), torch.ones(1, 2, dtype=torch.bool))
 
     assert mean.shape == (1, 3, *(size // 4 for size in grid))
     assert (std > 0).all()

@@ -44,7 +44,7 @@ CONFIG = GeneratorConfig(
         num_steps=1,
     ),
     latent_mean=(0.0, 1.0),
-    latent_std=(1.0, 2.0),
+    latent_std=2.0,
 )
 
 
@@ -166,7 +166,7 @@ SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a huge grid": (edit_json("config.json", lambda c: c.update(grid=[10**9, 8])), "grid"),
     "a scale of zero": (
-        edit_json("config.json", lambda c: c.update(latent_std=[0.0, 1.0])),
+        edit_json("config.json", lambda c: c.update(latent_std=0.0)),
         "latent_std",
     ),
     "a scale too few": (

@@ -85,3 +85,21 @@ def test_training_times_lie_between_data_and_noise() -> None:
     assert 0 < times.min()
     assert times.max() < 1
     assert abs(float(times.median()) - 0.5) < 0.03
+
+
+def test_a_network_of_zero_is_right_for_gaussian_data() -> None:
+    """The factor on x_t is the regression of v on x_t, and c_out what it leaves: both by sampling."""
+    spread, mean, count = torch.tensor([0.5, 3.0]), torch.tensor([2.0, -1.0]), 200_000
+    rng = seeds.generator(0, "gaussian")
+    data = mean + spread * torch.randn(count, 2, generator=rng)
+    noise = torch.randn(count, 2, generator=rng)
+    for time in (0.2, 0.5, 0.9):
+        mixed, velocity = flow.interpolate(data, noise, torch.full((count,), time))
+        c_skip, c_out = flow.precondition(torch.tensor([time]), spread)
+        centred = mixed - (1 - time) * mean
+        slope = (centred * (velocity + mean)).mean(dim=0) / centred.square().mean(dim=0)
+        rest = velocity - (slope * centred - mean)
+
+        torch.testing.assert_close(c_skip[0], slope, atol=0.02, rtol=0.02)
+        torch.testing.assert_close(c_out[0], rest.std(dim=0), atol=0.02, rtol=0.02)
+        assert float(rest.mean().abs()) < 0.02
