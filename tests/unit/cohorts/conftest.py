@@ -23,6 +23,7 @@ def cohort() -> CohortSettings:
         codes={},
         sequences=("t1", "flair"),
         has_mask=True,
+        label_unit="patient",
         labels={"idh": ("wildtype", "mutant")},
         covariates=("age", "sex"),
     )

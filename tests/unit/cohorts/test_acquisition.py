@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sitesynth.cohorts.acquisition import acquire_site, read_acquired
+from sitesynth.cohorts.acquired import read_acquired
+from sitesynth.cohorts.acquisition import acquire_site
 from sitesynth.errors import MissingInputError
 from sitesynth.settings import (
     CohortSettings,
@@ -95,6 +96,7 @@ def test_the_phantom_passes_as_any_table_and_twice_gives_the_same_bytes(tmp_path
         codes={},
         sequences=("t1", "t1c", "t2", "flair"),
         has_mask=True,
+        label_unit="patient",
         labels={
             "idh": ("wildtype", "mutant"),
             "tumour_type": ("glioblastoma", "astrocytoma", "oligodendroglioma"),

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sitesynth.cohorts.acquisition import Acquired
-from sitesynth.cohorts.checks import check_site, raise_failures, voxel_digests
+from sitesynth.cohorts.acquired import Acquired
+from sitesynth.cohorts.checks import check_site, raise_failures
 from sitesynth.cohorts.data_docs import render_page
+from sitesynth.cohorts.splits import voxel_digests
 from sitesynth.cohorts.tables import canonical_columns
 from sitesynth.cohorts.voxels import measure_scans
 from sitesynth.errors import CohortError

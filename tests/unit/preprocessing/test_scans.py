@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sitesynth.cohorts.acquisition import Acquired
+from sitesynth.cohorts.acquired import Acquired
 from sitesynth.errors import CohortError, VolumeError
 from sitesynth.images import read_images, write_voxels
 from sitesynth.preprocessing import scans
@@ -26,6 +26,7 @@ COHORT = CohortSettings(
     codes={},
     sequences=("t1", "flair"),
     has_mask=True,
+    label_unit="patient",
     labels={"idh": ("wildtype", "mutant")},
     covariates=("age",),
 )
