@@ -1,0 +1,184 @@
+"""The whole study, tiny: from nothing to a report, twice, and after a kill.
+
+Slow: some sixty processes. `make test-all` runs it.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("pipelines", "src", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml")
+METRICS = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
+
+pytestmark = pytest.mark.slow
+
+
+def tiny(params: dict[str, Any]) -> dict[str, Any]:
+    """Shrink a study until a generator trains in seconds; nothing it learns is worth looking at."""
+    params["sites"] = {
+        "all": ["alder", "birch", "elm"],
+        "training": ["alder", "birch"],
+        "external": ["elm"],
+    }
+    params["strategies"] = ["local-alder", "centralized", "federated", "synthetic", "augmented"]
+    phantom = params["phantom"]["sites"]
+    params["phantom"]["sites"] = {
+        site: phantom[site] | {"num_patients": 14, "spacing_mm": [6.0, 6.0, 8.0]}
+        for site in params["sites"]["all"]
+    }
+    params["check"]["min_patients_per_class"] = 2
+    params["split"]["validation_fraction"] = 0.4
+    params["grid"] |= {"shape": [16, 16, 16], "spacing_mm": [7.0, 7.0, 7.0]}
+    params["autoencoder"] |= {"channels": [8, 8], "latent_channels": 8, "num_steps": 3}
+    params["diffusion"] |= {"channels": [8, 8, 8], "num_steps": 3}
+    params["sampling"] |= {"num_steps": 2, "num_per_class": 6}
+    params["quality"] |= {"num_pairs": 10, "num_resamples": 100}
+    params["privacy"] |= {"num_splits": 20, "min_held_out": 4}
+    params["classifier"] |= {"num_steps": 6, "validate_every": 3, "num_seeds": 2}
+    params["federated"] |= {"num_rounds": 2}
+    params["evaluation"] |= {"num_resamples": 200}
+    params["overrides"] = {site: {} for site in params["sites"]["all"]}
+    return params
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of `dvc repro`: this Python first, one thread, no network."""
+    here = Path(sys.executable).parent
+    return os.environ | {
+        "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": "src",
+        "OMP_NUM_THREADS": "2",
+        "SITESYNTH_RECORDER": "off",
+        "SITESYNTH_MLRUNS": "mlruns",
+    }
+
+
+def dvc(study: Path, *arguments: str) -> str:
+    """Run dvc in a study and return what it printed."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=study,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def new_study(folder: Path) -> Path:
+    """Copy the repository's code into a folder, with tiny params."""
+    folder.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / name)
+    yaml = YAML(typ="safe", pure=True)
+    params = tiny(yaml.load((folder / "params.yaml").read_text(encoding="utf-8")))
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+    dvc(folder, "init", "--no-scm", "-q")
+    dvc(folder, "config", "core.analytics", "false")
+    return folder
+
+
+def outputs(study: Path) -> Mapping[str, list[tuple[str, str]]]:
+    """Return the digests of every stage's outputs, as dvc.lock has them."""
+    lock = YAML(typ="safe").load((study / "dvc.lock").read_text(encoding="utf-8"))
+    return {
+        name: [(out["path"], out["md5"]) for out in stage.get("outs", ())]
+        for name, stage in lock["stages"].items()
+    }
+
+
+def ran(printed: str) -> list[str]:
+    """Return the stages that a `dvc repro` really ran."""
+    marks = [line for line in printed.splitlines() if line.startswith("Running stage")]
+    return [line.split("'")[1] for line in marks]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a study that was run once."""
+    folder = new_study(tmp_path_factory.mktemp("first") / "study")
+    dvc(folder, "repro")
+    return folder
+
+
+def test_the_comparison_keeps_its_contract(study: Path) -> None:
+    """Other people's scripts read these keys."""
+    found = json.loads((study / "results/comparison.json").read_text())
+
+    assert set(found["strategies"]) == {
+        "local-alder", "centralized", "federated", "synthetic", "augmented"
+    }  # fmt: skip
+    for told in found["strategies"].values():
+        for group in (told["overall"], told["sites"]["elm"]):
+            assert group["n"] == 14
+            for metric in METRICS:
+                assert group[metric]["low"] <= group[metric]["value"] <= group[metric]["high"]
+    pairs = {(pair["a"], pair["b"]) for pair in found["comparisons"]}
+    assert {("synthetic", "centralized"), ("federated", "centralized")} <= pairs
+
+
+def test_the_report_opens_without_a_network(study: Path) -> None:
+    """One page that loads nothing."""
+    page = (study / "results/report/index.html").read_text()
+
+    assert "centralized" in page
+    assert 'src="http' not in page
+
+
+def test_a_second_run_does_nothing(study: Path) -> None:
+    """`dvc repro` twice: nothing runs the second time."""
+    assert ran(dvc(study, "repro")) == []
+
+
+def test_a_sites_knob_reruns_that_sites_stages_only(study: Path, tmp_path: Path) -> None:
+    """One more sampling step at birch leaves alder's generator and samples alone."""
+    copy = shutil.copytree(study, tmp_path / "study", symlinks=True)
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load((copy / "params.yaml").read_text(encoding="utf-8"))
+    params["overrides"]["birch"] = {"sampling": {"num_steps": 3}}
+    with (copy / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+    stages = ran(dvc(copy, "repro", "sample"))
+
+    assert "sample@birch" in stages
+    assert not [stage for stage in stages if stage.endswith(("@alder", "@elm"))]
+
+
+def test_a_killed_study_ends_as_an_undisturbed_one(study: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of several stages, then `dvc repro`: the same digests everywhere.
+
+    So it is also the test that two clones agree.
+    """
+    other = new_study(tmp_path / "study")
+    for patience in (20.0, 35.0, 50.0):
+        running = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=other,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(patience)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    dvc(other, "repro")
+
+    assert outputs(other) == outputs(study)
