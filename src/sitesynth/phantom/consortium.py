@@ -6,7 +6,9 @@ so the same patient can be scanned twice.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -188,30 +190,41 @@ def write_site(
         and the split are "".
     """
     site_settings = settings.sites[site]
+    patients = draw_patients(site, settings, seed=seed)
+    write = partial(_write_scan, site=site_settings, folder=folder, seed=seed)
     rows = []
-    for patient in draw_patients(site, settings, seed=seed):
-        paths = dict.fromkeys((*SEQUENCES, "mask"), "")
-        for name, volume in render_patient(patient, site_settings, seed=seed).items():
-            paths[name] = f"scans/{patient.patient_id}_{name}.nii.gz"
-            dtype = np.uint8 if name == "mask" else np.int16
-            write_nifti(folder / paths[name], volume, dtype=dtype)
-        on_scan(patient.patient_id)
-        rows.append(
-            {
-                "patient_id": patient.patient_id,
-                "scan_id": patient.patient_id,
-                "site": site,
-                "split": "",
-                "idh": patient.idh,
-                "tumour_type": patient.tumour_type,
-                "age": str(patient.age),
-                "sex": patient.sex,
-                "scanner": site_settings.scanner,
-                "field_strength_t": str(site_settings.field_strength_t),
-                **paths,
-            }
-        )
+    # Each patient has seeds of their own, so it does not matter who renders whom.
+    with ProcessPoolExecutor() as workers:
+        for patient, paths in zip(patients, workers.map(write, patients), strict=True):
+            on_scan(patient.patient_id)
+            rows.append(
+                {
+                    "patient_id": patient.patient_id,
+                    "scan_id": patient.patient_id,
+                    "site": site,
+                    "split": "",
+                    "idh": patient.idh,
+                    "tumour_type": patient.tumour_type,
+                    "age": str(patient.age),
+                    "sex": patient.sex,
+                    "scanner": site_settings.scanner,
+                    "field_strength_t": str(site_settings.field_strength_t),
+                    **paths,
+                }
+            )
     return rows
+
+
+def _write_scan(
+    patient: Patient, *, site: PhantomSiteSettings, folder: Path, seed: int
+) -> dict[str, str]:
+    """Write one patient's scan; return the path of each file, "" for an absent sequence."""
+    paths = dict.fromkeys((*SEQUENCES, "mask"), "")
+    for name, volume in render_patient(patient, site, seed=seed).items():
+        paths[name] = f"scans/{patient.patient_id}_{name}.nii.gz"
+        dtype = np.uint8 if name == "mask" else np.int16
+        write_nifti(folder / paths[name], volume, dtype=dtype)
+    return paths
 
 
 def _type_at(share: float, mutant_fraction: float, astrocytoma_fraction: float) -> str:
