@@ -16,8 +16,8 @@ import numpy as np
 
 from sitesynth.audits import Described
 from sitesynth.privacy.audit import audit_privacy
-from sitesynth.privacy.gate import PASSED
 from sitesynth.privacy.membership import auc, run_attack
+from sitesynth.privacy.release import PASSED
 from sitesynth.settings import PrivacySettings, load_settings
 
 

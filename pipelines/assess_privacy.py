@@ -6,8 +6,8 @@ from sitesynth.audits import describe_real, describe_synthetic, extractor_for
 from sitesynth.generators.generator import read_generator
 from sitesynth.images import read_images
 from sitesynth.privacy.audit import audit_privacy
-from sitesynth.privacy.gate import digest_weights
 from sitesynth.privacy.probes import probe
+from sitesynth.privacy.release import digest_weights
 from sitesynth.settings import PrivacySettings, SamplingSettings
 from sitesynth.storage import write_json
 from sitesynth.tracking import Run

@@ -1,7 +1,7 @@
 """Check the table and the voxels of one site; stop the study if a rule is broken."""
 
 from pipelines._stage import In, Out, main
-from sitesynth.cohorts.acquisition import read_acquired
+from sitesynth.cohorts.acquired import read_acquired
 from sitesynth.cohorts.checks import check_site, raise_failures
 from sitesynth.cohorts.data_docs import render_page
 from sitesynth.cohorts.voxels import measure_scans

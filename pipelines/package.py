@@ -5,7 +5,7 @@ from sitesynth.generators.bundle import site_key, write_bundle
 from sitesynth.generators.card import describe_card, write_card
 from sitesynth.generators.generator import read_generator
 from sitesynth.images import read_images
-from sitesynth.privacy.gate import check_release, digest_weights
+from sitesynth.privacy.release import check_release, digest_weights
 from sitesynth.storage import read_json
 
 

@@ -1,7 +1,7 @@
 """Bring the scans of one site to the study's grid and to [0, 1]."""
 
 from pipelines._stage import In, Out, main
-from sitesynth.cohorts.acquisition import read_acquired
+from sitesynth.cohorts.acquired import read_acquired
 from sitesynth.preprocessing.scans import preprocess_site, read_splits
 from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
 from sitesynth.tracking import Run

@@ -1,9 +1,8 @@
 """Split the patients of every site, and freeze the external test set."""
 
 from pipelines._stage import In, Out, main
-from sitesynth.cohorts.acquisition import read_acquired
-from sitesynth.cohorts.checks import voxel_digests
-from sitesynth.cohorts.splits import make_splits
+from sitesynth.cohorts.acquired import read_acquired
+from sitesynth.cohorts.splits import make_splits, voxel_digests
 from sitesynth.settings import CohortSettings, SiteSettings, SplitSettings, TaskSettings
 from sitesynth.storage import read_json, write_json, write_text
 from sitesynth.tracking import Run

@@ -2,7 +2,7 @@
 
 from pipelines._stage import In, Out, Scratch, main
 from sitesynth.generators.autoencoder import train_autoencoder
-from sitesynth.generators.generator import write_weights
+from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.history import History
 from sitesynth.images import read_images
 from sitesynth.settings import AutoencoderSettings
@@ -30,7 +30,7 @@ def run(
             checkpoint=scratch / "state.safetensors",
             on_step=history.and_also(show),
         )
-    write_weights(model / "autoencoder.safetensors", trained)
+    write_weights(model / AUTOENCODER_FILE, trained)
     history.write(model / "history.csv")
 
 

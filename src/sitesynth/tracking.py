@@ -34,6 +34,7 @@ __all__ = [
     "ARTIFACTS",
     "EVENTS",
     "OnStep",
+    "Progress",
     "Run",
     "Silent",
     "git_commit",
@@ -47,6 +48,9 @@ __all__ = [
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 """Told after each step: its number, counted from 1, and what was measured in it."""
+
+Progress = Callable[[int, str], AbstractContextManager[OnStep]]
+"""Given the number of steps and a title, shows how far a loop is; see `Run.progress`."""
 
 MLRUNS = "SITESYNTH_MLRUNS"
 """Environment variable: another folder than `mlruns`."""

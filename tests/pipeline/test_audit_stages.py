@@ -12,14 +12,13 @@ from pipelines import assess_privacy, assess_quality, summarize_audits
 from sitesynth import seeds
 from sitesynth.audits import describe_synthetic
 from sitesynth.generators.generator import (
-    AUTOENCODER_FILE,
     Generator,
     GeneratorConfig,
     build_networks,
     read_generator,
     write_flow,
-    write_weights,
 )
+from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.privacy.probes import probe_autoencoder, probe_flow
 from sitesynth.settings import (

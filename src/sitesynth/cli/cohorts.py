@@ -60,9 +60,10 @@ def check(table: Path, *, params: Path, pages: Path | None, as_json: bool) -> No
 
 def _check_sites(table: Path, settings: "Settings", scratch: Path) -> dict[str, dict[str, Any]]:
     """Check every site as the check stage does, and the walls between them as the split stage."""
-    from sitesynth.cohorts.acquisition import acquire_site, read_acquired  # noqa: PLC0415
-    from sitesynth.cohorts.checks import check_site, voxel_digests  # noqa: PLC0415
-    from sitesynth.cohorts.splits import check_walls  # noqa: PLC0415
+    from sitesynth.cohorts.acquired import read_acquired  # noqa: PLC0415
+    from sitesynth.cohorts.acquisition import acquire_site  # noqa: PLC0415
+    from sitesynth.cohorts.checks import check_site  # noqa: PLC0415
+    from sitesynth.cohorts.splits import check_walls, voxel_digests  # noqa: PLC0415
     from sitesynth.cohorts.voxels import measure_scans  # noqa: PLC0415
 
     results, tables = {}, {}

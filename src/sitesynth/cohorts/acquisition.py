@@ -1,45 +1,23 @@
-"""What a site has after the acquire stage: its own canonical table, and where its files are.
+"""How a site's scans get into the study: from the cohort's table, or from the phantom.
 
-table.csv     a canonical table (`sitesynth.cohorts.tables`), then `sha256_<column>` for each
-              column of paths: the digest of the file's bytes, empty where there is no file
-cohort.json   root of the paths, role of the site, counts
-scans/        the files themselves, for the phantom only
+What is left behind is described, and read, by `sitesynth.cohorts.acquired`.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any
 
 import pandas as pd
 
 from sitesynth.cohorts.sources import Row, Source
 from sitesynth.cohorts.tables import Cohort, file_columns, map_source, read_cohort
-from sitesynth.errors import CohortError, MissingInputError
+from sitesynth.errors import CohortError
 from sitesynth.settings import CohortSettings, PhantomSettings, SiteSettings
-from sitesynth.storage import digest_of_file, read_json, write_json, write_text
-from sitesynth.tracking import OnStep
+from sitesynth.storage import digest_of_file, write_json, write_text
+from sitesynth.tracking import Progress
 
 
-__all__ = ["Acquired", "Progress", "acquire_site", "read_acquired"]
-
-Progress = Callable[[int, str], AbstractContextManager[OnStep]]
-"""Given the number of scans and a title, shows how far a loop over them is."""
-
-
-@final
-@dataclass(frozen=True)
-class Acquired:
-    """The scans of one site."""
-
-    site: str
-    role: Literal["training", "external"]
-    root: Path
-    """The folder that paths are relative to."""
-    table: pd.DataFrame
-    """One row per scan, every cell a string; index 0 to n - 1."""
+__all__ = ["acquire_site"]
 
 
 def acquire_site(
@@ -105,21 +83,6 @@ def acquire_site(
     }
     write_text(folder / "table.csv", table.to_csv(index=False, lineterminator="\n"))
     write_json(folder / "cohort.json", about)
-
-
-def read_acquired(folder: Path) -> Acquired:
-    """Read what `acquire_site` wrote.
-
-    Raises:
-        MissingInputError: If the folder does not hold it.
-    """
-    if not (folder / "cohort.json").exists():
-        raise MissingInputError(
-            f"{folder} holds no acquired site (cohort.json); `dvc repro acquire` writes it."
-        )
-    about = read_json(folder / "cohort.json")
-    table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
-    return Acquired(about["site"], about["role"], Path(about["root"]), table)
 
 
 def _made_phantom(

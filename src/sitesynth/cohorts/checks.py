@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from sitesynth.cohorts import cells
-from sitesynth.cohorts.acquisition import Acquired
+from sitesynth.cohorts.acquired import Acquired
 from sitesynth.cohorts.expectations import Expectation, Outcome, judge
 from sitesynth.cohorts.tables import IMAGE, MASK, file_columns
 from sitesynth.cohorts.voxels import FileMeasure, as_record
@@ -28,7 +28,6 @@ __all__ = [
     "check_site",
     "raise_failures",
     "tables_of",
-    "voxel_digests",
 ]
 
 Tables = Mapping[str, pd.DataFrame]
@@ -190,18 +189,6 @@ def raise_failures(result: Mapping[str, Any], *, page: Path) -> None:
             f"the cohort of site '{result['site']}' breaks {failed} of {len(result['rules'])} "
             f"rules:{shown}{more}\nEvery check is on {page}."
         )
-
-
-def voxel_digests(result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the digest of each file's voxels, by scan and column, from `check_site`'s content."""
-    return {
-        scan["scan_id"]: {
-            column: file["voxel_sha256"]
-            for column, file in scan["files"].items()
-            if "voxel_sha256" in file
-        }
-        for scan in result["scans"]
-    }
 
 
 def _scan_expectations(found: Acquired, cohort: CohortSettings) -> list[Expectation]:

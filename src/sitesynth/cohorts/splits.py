@@ -19,7 +19,7 @@ from sitesynth.settings import SiteSettings, SplitSettings
 from sitesynth.storage import digest_of
 
 
-__all__ = ["Splits", "check_walls", "draw_validation", "make_splits"]
+__all__ = ["Splits", "check_walls", "draw_validation", "make_splits", "voxel_digests"]
 
 MAX_SHOWN = 5
 """Pairs of rows that one message lists."""
@@ -82,6 +82,18 @@ def make_splits(
         if site in sites.training:
             _check_classes(site, table, assigned, label=label, classes=classes)
     return Splits(made, _frozen(tables, made, sites=sites, label=label, classes=classes))
+
+
+def voxel_digests(result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the digest of each file's voxels, by scan and column, as `check_site` found it."""
+    return {
+        scan["scan_id"]: {
+            column: file["voxel_sha256"]
+            for column, file in scan["files"].items()
+            if "voxel_sha256" in file
+        }
+        for scan in result["scans"]
+    }
 
 
 def draw_validation(

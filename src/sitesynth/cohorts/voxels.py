@@ -14,10 +14,11 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from sitesynth.cohorts.acquisition import Acquired, Progress
+from sitesynth.cohorts.acquired import Acquired
 from sitesynth.cohorts.tables import IMAGE, MASK, file_columns
 from sitesynth.errors import VolumeError
 from sitesynth.settings import CohortSettings
+from sitesynth.tracking import Progress
 from sitesynth.volumes import Volume, read_channels, read_volume
 
 

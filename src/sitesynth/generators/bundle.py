@@ -30,14 +30,12 @@ from torch import Tensor
 from sitesynth import seeds
 from sitesynth.errors import BundleError
 from sitesynth.generators.generator import (
-    AUTOENCODER_FILE,
     CONFIG_FILE,
-    FLOW_FILE,
     Generator,
     GeneratorConfig,
     build_networks,
-    write_weights,
 )
+from sitesynth.generators.weights import AUTOENCODER_FILE, FLOW_FILE, write_weights
 from sitesynth.storage import digest_of_file, write_json, write_text
 
 

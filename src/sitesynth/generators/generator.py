@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import Annotated, Literal, final
 
 from pydantic import Field
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file
 
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.denoiser import Denoiser
 from sitesynth.generators.latents import LatentScale
+from sitesynth.generators.weights import AUTOENCODER_FILE, FLOW_FILE, write_weights
 from sitesynth.settings import AutoencoderSettings, DiffusionSettings, Section
-from sitesynth.storage import read_json, replacing, write_json
+from sitesynth.storage import read_json, write_json
 
 
 __all__ = [
-    "AUTOENCODER_FILE",
     "CONFIG_FILE",
-    "FLOW_FILE",
     "Generator",
     "GeneratorConfig",
     "build_networks",
@@ -34,11 +32,8 @@ __all__ = [
     "read_autoencoder",
     "read_generator",
     "write_flow",
-    "write_weights",
 ]
 
-AUTOENCODER_FILE = "autoencoder.safetensors"
-FLOW_FILE = "flow.safetensors"
 CONFIG_FILE = "config.json"
 
 Small = Annotated[int, Field(gt=0, le=4096)]
@@ -99,13 +94,6 @@ def latent_shape(config: GeneratorConfig) -> tuple[int, ...]:
         config.autoencoder.latent_channels,
         *(size // (fold * halvings) for size, fold in grid),
     )
-
-
-def write_weights(path: Path, model: nn.Module) -> None:
-    """Write a model's weights as safetensors, whole; the same weights give the same bytes."""
-    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
 
 
 def write_flow(folder: Path, generator: Generator) -> None:

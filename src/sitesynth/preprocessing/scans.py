@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32
 
-from sitesynth.cohorts.acquisition import Acquired
+from sitesynth.cohorts.acquired import Acquired
 from sitesynth.cohorts.tables import IMAGE
 from sitesynth.errors import CohortError, VolumeError
 from sitesynth.images import MASK, TABLE_COLUMNS, write_index, write_voxels

@@ -1,4 +1,4 @@
-"""The verdict on a generator, from its audit.
+"""The verdict on a generator, from its audit; `sitesynth.privacy.release` obeys it.
 
 The rules are written so that each has a known probability to refuse a generator that leaks nothing
 (ADR 21 argues the defaults, `benchmarks/gate_false_refusals.py` measures them):
@@ -14,33 +14,18 @@ anonymous.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 from scipy.stats import norm
 
-from sitesynth.errors import ReleaseRefusedError
-from sitesynth.generators.generator import AUTOENCODER_FILE, FLOW_FILE
 from sitesynth.privacy.copies import Copies
 from sitesynth.privacy.membership import Attack
+from sitesynth.privacy.release import PASSED, REFUSED
 from sitesynth.settings import PrivacySettings
-from sitesynth.storage import digest_of_file
 
 
-__all__ = [
-    "PASSED",
-    "REFUSED",
-    "Verdict",
-    "attack_confidence",
-    "check_release",
-    "copy_level",
-    "decide",
-    "digest_weights",
-]
-
-PASSED: Final = "passed"
-REFUSED: Final = "refused"
+__all__ = ["Verdict", "attack_confidence", "copy_level", "decide"]
 
 CHANCE: Final = 0.5
 
@@ -147,39 +132,6 @@ def decide(
             1.0, max((c.num_allowed + 1) / c.num_synthetic for c in copies.values())
         ),
     )
-
-
-def digest_weights(autoencoder_folder: Path, flow_folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of a generator's weights, to which an audit of it is bound."""
-    return {
-        AUTOENCODER_FILE: digest_of_file(autoencoder_folder / AUTOENCODER_FILE),
-        FLOW_FILE: digest_of_file(flow_folder / FLOW_FILE),
-    }
-
-
-def check_release(audit: Mapping[str, Any], weights: Mapping[str, str]) -> None:
-    """Let a generator leave its site, or stop it.
-
-    Args:
-        audit: What `audit_privacy` found, as read from the site's file.
-        weights: Of the generator that is about to leave; see `digest_weights`.
-
-    Raises:
-        ReleaseRefusedError: If the gate refused, or if the audit is of other weights.
-    """
-    site, gate = audit["site"], audit["gate"]
-    if dict(audit["weights"]) != dict(weights):
-        raise ReleaseRefusedError(
-            f"the privacy audit of {site} is of other weights than those to be packed. "
-            "Run `dvc repro assess_privacy`."
-        )
-    if gate["verdict"] != PASSED:
-        reasons = " ".join(gate["reasons"])
-        raise ReleaseRefusedError(
-            f"the generator of {site} may not leave its site. {reasons} Train it for fewer steps, "
-            "make it smaller, or give it more patients (`overrides` in params.yaml), and run "
-            "`dvc repro`."
-        )
 
 
 def copy_level(settings: PrivacySettings, num_views: int) -> float:

@@ -15,8 +15,8 @@ from sitesynth.audits import Described
 from sitesynth.errors import ReleaseRefusedError
 from sitesynth.generators import flow
 from sitesynth.privacy.audit import audit_privacy
-from sitesynth.privacy.gate import check_release
 from sitesynth.privacy.probes import velocity_errors
+from sitesynth.privacy.release import check_release
 from sitesynth.settings import PrivacySettings
 
 
