@@ -109,7 +109,7 @@ def write_samples(
     """
     config = generator.config
     shape = latent_shape(config)
-    rows = []
+    rows: list[dict[str, str]] = []
     for number, (name, count) in enumerate(zip(config.classes, counts, strict=True)):
         for start in range(0, count, settings.batch_size):
             # A last, smaller batch is padded: sums must not depend on how many scans are wanted.

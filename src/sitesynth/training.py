@@ -145,7 +145,7 @@ def train(
             group["lr"] = learning_rate_at(step, num_steps=num_steps, peak=learning_rate)
         losses = losses_at(step)
         optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses["loss"].backward()
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not math.isfinite(values["loss"]):
             raise TrainingError(

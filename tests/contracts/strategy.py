@@ -65,7 +65,7 @@ class StrategyContract:
         """A mapping has no order, so neither has the result."""
         there, back = (
             strategy.fit(sites, build, seed=1, member=0, on_step=lambda s, v: None)
-            for sites in (consortium(), dict(reversed(consortium().items())))
+            for sites in (consortium(), dict(reversed(list(consortium().items()))))
         )
 
         for first, second in zip(there.parameters(), back.parameters(), strict=True):

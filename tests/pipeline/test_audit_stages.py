@@ -93,7 +93,7 @@ def write_site(folder: Path, site: str) -> None:
             num_steps=1,
         ),
         latent_mean=(0.0, 0.0),
-        latent_std=(1.0, 1.0),
+        latent_std=1.0,
     )
     with seeds.isolated(torch.Generator().manual_seed(1)):
         generator = Generator(config, *build_networks(config))

@@ -53,6 +53,7 @@ def run_stage(folder: Path) -> None:
         classifiers=folder / "classifier",
         comparison=folder / "comparison.json",
         exchange=folder / "exchange.json",
+        timings=folder / "timings",
         task=settings.task,
         strategies=STRATEGIES,
         sites=SiteSettings(

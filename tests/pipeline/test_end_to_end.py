@@ -67,7 +67,7 @@ def environment() -> dict[str, str]:
 
 def dvc(study: Path, *arguments: str) -> str:
     """Run dvc in a study and return what it printed."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=study,
         env=environment(),
@@ -162,13 +162,13 @@ def test_a_sites_knob_reruns_that_sites_stages_only(study: Path, tmp_path: Path)
 
 
 def test_a_killed_study_ends_as_an_undisturbed_one(study: Path, tmp_path: Path) -> None:
-    """kill -9 in the middle of several stages, then `dvc repro`: the same digests everywhere.
+    """Kill it in the middle of several stages, then `dvc repro`: the same digests everywhere.
 
     So it is also the test that two clones agree.
     """
     other = new_study(tmp_path / "study")
     for patience in (20.0, 35.0, 50.0):
-        running = subprocess.Popen(  # noqa: S603
+        running = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro"],
             cwd=other,
             env=environment(),

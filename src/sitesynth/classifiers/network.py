@@ -18,15 +18,14 @@ from sitesynth.training import channels_last
 __all__ = ["Classifier", "build_classifier"]
 
 
-
 @final
 class Classifier(nn.Module):
     """MONAI's DenseNet (Huang et al., 2017) on the sequences of a scan.
 
     Batch normalization, with its running statistics among the weights that federated averaging
-    averages. Normalizing each scan by itself (group or instance normalization) takes away what tells
-    scans apart once features are averaged over the grid: on the phantom such networks needed several
-    times the steps, or never left their starting plateau (ADR 12).
+    averages. Normalizing each scan by itself (group or instance normalization) takes away what
+    tells scans apart once features are averaged over the grid: on the phantom such networks needed
+    several times the steps, or never left their starting plateau (ADR 12).
     """
 
     def __init__(

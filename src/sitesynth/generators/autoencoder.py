@@ -97,8 +97,8 @@ class Autoencoder(nn.Module):
         features = num_channels * prod(self.block)
         self.shortcut_in = convolution(features, settings.latent_channels, 1)
         self.shortcut_out = convolution(settings.latent_channels, features, 1)
-        self.shortcut_in.requires_grad_(False)
-        self.shortcut_out.requires_grad_(False)
+        self.shortcut_in.requires_grad_(requires_grad=False)
+        self.shortcut_out.requires_grad_(requires_grad=False)
         self.register_buffer("typical", torch.zeros(num_channels))
         self._start_network_at_zero()
         channels_last(self, dims)
@@ -109,16 +109,17 @@ class Autoencoder(nn.Module):
         From the usual start at standard deviation 1, the first hundreds of steps would only learn
         to turn the noise down.
         """
-        nn.init.zeros_(self.network.quant_conv_mu.conv.weight)
-        nn.init.zeros_(self.network.quant_conv_mu.conv.bias)
-        nn.init.zeros_(self.network.quant_conv_log_sigma.conv.weight)
-        nn.init.constant_(self.network.quant_conv_log_sigma.conv.bias, INITIAL_LOG_VARIANCE)
-        last = self.network.decoder.blocks[-1].conv
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        *_, last = self.network.get_submodule("decoder.blocks").children()
+        for module in (self.network.quant_conv_mu, self.network.quant_conv_log_sigma, last):
+            nn.init.zeros_(module.get_parameter("conv.weight"))
+            nn.init.zeros_(module.get_parameter("conv.bias"))
+        log_variance = self.network.quant_conv_log_sigma.get_parameter("conv.bias")
+        nn.init.constant_(log_variance, INITIAL_LOG_VARIANCE)
 
     @torch.no_grad()
-    def fit_shortcuts(self, images: Float[Tensor, "n c ..."], presence: Bool[Tensor, "n c"]) -> None:
+    def fit_shortcuts(
+        self, images: Float[Tensor, "n c ..."], presence: Bool[Tensor, "n c"]
+    ) -> None:
         """Set the typical intensities and the shortcuts from training scans, in closed form.
 
         The shortcuts become the leading principal components of the scans' blocks, scaled so that
@@ -142,9 +143,9 @@ class Autoencoder(nn.Module):
         size = (centred @ leading).square().mean().sqrt()
         shape_in, shape_out = self.shortcut_in.weight.shape, self.shortcut_out.weight.shape
         self.shortcut_in.weight.copy_((leading.T / size).reshape(shape_in))
-        self.shortcut_in.bias.copy_(-(leading.T @ mean) / size)
+        self.shortcut_in.get_parameter("bias").copy_(-(leading.T @ mean) / size)
         self.shortcut_out.weight.copy_((leading * size).reshape(shape_out))
-        self.shortcut_out.bias.copy_(mean)
+        self.shortcut_out.get_parameter("bias").copy_(mean)
 
     def encode(
         self, images: Float[Tensor, "n c ..."], presence: Bool[Tensor, "n c"]

@@ -60,14 +60,18 @@ def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
     lines = [
         f"# Generator of site {card['site']}",
         "",
-        "A KL autoencoder and a label-conditional rectified flow over its latents. It draws "
-        f"{'x'.join(str(size) for size in config.grid)} scans of {', '.join(config.channels)}, "
-        f"conditional on {config.label} ({', '.join(config.classes)}).",
+        (
+            "A KL autoencoder and a label-conditional rectified flow over its latents. It draws "
+            f"{'x'.join(str(size) for size in config.grid)} scans of {', '.join(config.channels)}, "
+            f"conditional on {config.label} ({', '.join(config.classes)})."
+        ),
         "",
         "## Trained on",
         "",
-        f"{training['patients']} patients, {training['scans']} scans: {counts}; "
-        f"{training['scans_of_unknown_class']} of unknown class.",
+        (
+            f"{training['patients']} patients, {training['scans']} scans: {counts}; "
+            f"{training['scans_of_unknown_class']} of unknown class."
+        ),
         "",
         "## Privacy",
         "",
@@ -82,8 +86,10 @@ def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
         "",
         "## Use",
         "",
-        "For training classifiers of the task above. Not for diagnosis, and not a source of "
-        "prevalence: classes are drawn in the numbers asked for.",
+        (
+            "For training classifiers of the task above. Not for diagnosis, and not a source of "
+            "prevalence: classes are drawn in the numbers asked for."
+        ),
         "",
     ]
     return "\n".join(lines)

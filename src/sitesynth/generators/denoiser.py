@@ -105,8 +105,11 @@ class Denoiser(nn.Module):
             use_flash_attention=True,
         )
         # The U-Net adds whatever its class embedding returns to its time embedding.
-        self.network.class_embedding = _ConditionEmbedding(
-            num_classes=num_classes, num_channels=num_channels, width=4 * settings.channels[0]
+        self.network.add_module(
+            "class_embedding",
+            _ConditionEmbedding(
+                num_classes=num_classes, num_channels=num_channels, width=4 * settings.channels[0]
+            ),
         )
         self.register_buffer("mean", torch.zeros(num_classes + 1, *latent_shape))
         self.register_buffer("spread", torch.ones(*latent_shape))
@@ -119,9 +122,7 @@ class Denoiser(nn.Module):
         return [self.get_buffer(f"basis_{axis}") for axis in range(self.spread.ndim - 1)]
 
     @torch.no_grad()
-    def fit_gaussian(
-        self, latents: Float[Tensor, "n k ..."], labels: Int[Tensor, " n"]
-    ) -> None:
+    def fit_gaussian(self, latents: Float[Tensor, "n k ..."], labels: Int[Tensor, " n"]) -> None:
         """Set the Gaussian from scaled training latents.
 
         A class mean is drawn toward the mean of all scans as if `PRIOR_SCANS` scans lay there, so
@@ -152,9 +153,8 @@ class Denoiser(nn.Module):
         mean = self.mean[conditions.labels + 1]
         centred = latents - (1 - time) * mean
         c_skip, c_out = precondition(t, self.spread)
-        channel_spread = self.spread.square().flatten(1).mean(dim=1).reshape(
-            1, -1, *([1] * (self.spread.ndim - 1))
-        )
+        per_channel = self.spread.square().flatten(1).mean(dim=1)
+        channel_spread = per_channel.reshape(1, -1, *([1] * (self.spread.ndim - 1)))
         c_in = ((1 - time).square() * channel_spread + time.square()).rsqrt()
         rest: Tensor = self.network(c_in * centred, t * TIME_SCALE, class_labels=conditions)
         moved = c_skip * to_frequencies(centred, self.bases)

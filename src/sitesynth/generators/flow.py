@@ -12,6 +12,7 @@ Axes: n = samples, then anything.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -100,7 +101,7 @@ def integrate(
         times: Decreasing times, from 1 to 0.
     """
     x = noise
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         step = then - now
         slope = velocity(x, torch.full((len(x),), now, device=x.device))
         ahead = x + step * slope

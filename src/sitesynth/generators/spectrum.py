@@ -3,7 +3,8 @@
 Orthonormal, so white noise stays white noise, and errors keep their size. The cosine transform, not
 Fourier's, because latents do not repeat beyond the edge of their grid.
 
-Axes: n = samples, k = latent channels, then the latent grid, or as many frequencies per axis.
+Axes: n = samples, k = latent channels, then the latent grid, or as many frequencies per axis; a
+basis is square, of the size of its own axis.
 """
 
 import math
@@ -28,7 +29,7 @@ def cosine_basis(size: int) -> Float[Tensor, "size size"]:
 
 
 def to_frequencies(
-    latents: Float[Tensor, "n k ..."], bases: Sequence[Float[Tensor, "size size"]]
+    latents: Float[Tensor, "n k ..."], bases: Sequence[Float[Tensor, "_ _"]]
 ) -> Float[Tensor, "n k ..."]:
     """Transform each axis of the grid; `bases` holds its cosine basis."""
     for axis, basis in enumerate(bases, start=2):
@@ -37,7 +38,7 @@ def to_frequencies(
 
 
 def from_frequencies(
-    frequencies: Float[Tensor, "n k ..."], bases: Sequence[Float[Tensor, "size size"]]
+    frequencies: Float[Tensor, "n k ..."], bases: Sequence[Float[Tensor, "_ _"]]
 ) -> Float[Tensor, "n k ..."]:
     """Undo `to_frequencies`."""
     return to_frequencies(frequencies, [basis.T for basis in bases])

@@ -1,8 +1,8 @@
 """Federated averaging (McMahan et al., 2017): weights travel, scans do not.
 
-A round has two halves, `train_locally` at each site and `averaging.average_weights` at the hub. They
-take and return plain weights, so that whatever carries the weights, this loop or a federated engine,
-runs the same two functions.
+A round has two halves, `train_locally` at each site and `averaging.average_weights` at the hub.
+They take and return plain weights, so that whatever carries the weights, this loop or a federated
+engine, runs the same two functions.
 """
 
 from collections.abc import Mapping

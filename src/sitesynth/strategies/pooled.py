@@ -23,8 +23,8 @@ __all__ = ["Pooled"]
 class Pooled:
     """Train on all scans that the sites show, real or synthetic, as if they were one site's.
 
-    With real scans of one site it is `local`, of all sites `centralized`; with synthetic scans alone
-    it is `synthetic`, with both `augmented`.
+    With real scans of one site it is `local`, of all sites `centralized`; with synthetic scans
+    alone it is `synthetic`, with both `augmented`.
     """
 
     settings: ClassifierSettings

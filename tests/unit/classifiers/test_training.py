@@ -79,7 +79,7 @@ def test_pooling_weighs_sites_by_their_scans() -> None:
 
 
 def test_the_threshold_separates_what_can_be_separated() -> None:
-    """Positives at 0.8, negatives at 0.6: any cut in between is best, the nearest to 0.5 is 0.65."""
+    """Positives from 0.8, negatives to 0.6: of the cuts in between, 0.65 is nearest to 0.5."""
     chance = torch.tensor([0.8, 0.82, 0.6, 0.55])
     told = score_probabilities(
         torch.stack([1 - chance, chance], dim=1), torch.tensor([1, 1, 0, 0]), positive=1

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_the_same_generator_gives_the_same_bytes(
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
 
 
-def edit_json(name: str, change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
+def edit_json(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     """Return an attack that changes one JSON file of a bundle."""
 
     def attack(folder: Path) -> None:
@@ -102,13 +103,16 @@ def replace_weights(folder: Path) -> None:
     save_file({name: value + 1 for name, value in weights.items()}, folder / "flow.safetensors")
 
 
+def replace_card_by_link(folder: Path) -> None:
+    """Put a link where a file was."""
+    (folder / "card.md").unlink()
+    (folder / "card.md").symlink_to(folder / "card.json")
+
+
 ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing file": (lambda f: (f / "card.md").unlink(), r"missing \['card.md'\]"),
     "extra file": (lambda f: (f / "run.py").write_text("1"), r"unexpected \['run.py'\]"),
-    "a link": (
-        lambda f: ((f / "card.md").unlink(), (f / "card.md").symlink_to(f / "card.json")),
-        "plain file",
-    ),
+    "a link": (replace_card_by_link, "plain file"),
     "altered weights": (replace_weights, "not the file that was signed"),
     "altered card": (edit_json("card.json", lambda c: c.update(epsilon=0)), "was signed"),
     "altered sums": (
@@ -174,7 +178,7 @@ SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
         "per latent",
     ),
     "another architecture": (
-        edit_json("config.json", lambda c: c["autoencoder"].update(channels=[16])),  # type: ignore[attr-defined,index]
+        edit_json("config.json", lambda c: c["autoencoder"].update(channels=[16])),
         "must be F32 of shape|do not fit",
     ),
     "a pickle": (lambda f: (f / "flow.safetensors").write_bytes(b"\x80\x04" * 40), "header of"),
