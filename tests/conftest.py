@@ -1,6 +1,7 @@
 """Fixtures of every test: named randomness, one CPU thread."""
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,17 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 # Whoever draws a figure in a test has no screen.
 os.environ["MPLBACKEND"] = "Agg"
+
+# No recorder outlives the tests.
+os.environ["SITESYNTH_RECORDER"] = "off"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_mlruns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep this tree's mlruns out of reach of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SITESYNTH_MLRUNS", str(tmp_path_factory.mktemp("mlruns-of-nobody")))
+        yield
 
 
 @pytest.fixture
