@@ -25,9 +25,14 @@ from sitesynth.storage import read_json, write_json
 from sitesynth.training import best_device
 
 
-__all__ = ["draw_noise", "sample_images", "write_samples"]
+__all__ = ["draw_noise", "draw_scans", "sample_images", "scan_name", "write_samples"]
 
 MASK_THRESHOLD = 0.5
+
+
+def scan_name(site: str, name: str, index: int) -> str:
+    """Return what a synthetic scan is called; `name` is its class."""
+    return f"{site}-{name}-{index:05d}"
 
 
 def draw_noise(
@@ -86,6 +91,31 @@ def sample_images(
     return images
 
 
+def draw_scans(
+    generator: Generator,
+    name: str,
+    indices: Sequence[int],
+    *,
+    seed: int,
+    num_steps: int,
+    guidance: float,
+) -> Float[Tensor, "n c ..."]:
+    """Draw the synthetic scans numbered `indices` of one class; see `sample_images`.
+
+    Args:
+        generator: The site's generator.
+        name: One of its classes.
+        indices: Which scans of that class.
+        seed: Root seed.
+        num_steps: Heun steps.
+        guidance: Classifier-free guidance scale.
+    """
+    config = generator.config
+    noise = draw_noise(indices, latent_shape(config), seed=seed, site=config.site, name=name)
+    labels = [config.classes.index(name)] * len(indices)
+    return sample_images(generator, noise, labels, num_steps=num_steps, guidance=guidance)
+
+
 def write_samples(
     folder: Path,
     generator: Generator,
@@ -108,9 +138,8 @@ def write_samples(
         on_scan: Called after each scan with its number, from 1.
     """
     config = generator.config
-    shape = latent_shape(config)
     rows: list[dict[str, str]] = []
-    for number, (name, count) in enumerate(zip(config.classes, counts, strict=True)):
+    for name, count in zip(config.classes, counts, strict=True):
         for start in range(0, count, settings.batch_size):
             # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
             indices = range(start, start + settings.batch_size)
@@ -123,13 +152,13 @@ def write_samples(
                 "num_steps": settings.num_steps,
                 "guidance": settings.guidance,
             }
-            names = [f"{config.site}-{name}-{index:05d}" for index in wanted]
+            names = [scan_name(config.site, name, index) for index in wanted]
             if not all(_is_done(folder, scan, origin) for scan in names):
-                noise = draw_noise(indices, shape, seed=seed, site=config.site, name=name)
-                images = sample_images(
+                images = draw_scans(
                     generator,
-                    noise,
-                    [number] * len(indices),
+                    name,
+                    indices,
+                    seed=seed,
                     num_steps=settings.num_steps,
                     guidance=settings.guidance,
                 )

@@ -1,18 +1,44 @@
 """Predicting scans with a strategy's classifier: the table that all statistics start from."""
 
+from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float, Float64
+from torch import Tensor
 
-from sitesynth.classifiers.ensemble import Ensemble
+from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.errors import CohortError
 from sitesynth.images import ImageSet
 
 
-__all__ = ["predict_labelled"]
+__all__ = ["call", "mean_probability", "predict_labelled", "predict_members"]
 
 DIGITS = 6
 """Decimals of a probability: enough for ranks, and the same text on machines of one kind."""
+
+
+def predict_members(
+    ensemble: Ensemble, voxels: Float[Tensor, "n s ..."]
+) -> Float64[np.ndarray, "members n"]:
+    """Return each member's probability of the positive class, to `DIGITS` decimals."""
+    members: Float64[np.ndarray, "members n"] = (
+        ensemble.predict_members(voxels).double().numpy().round(DIGITS)
+    )
+    return members
+
+
+def mean_probability(members: Float64[np.ndarray, "members n"]) -> Float64[np.ndarray, " n"]:
+    """Return the ensemble's probability, to `DIGITS` decimals."""
+    mean: Float64[np.ndarray, " n"] = members.mean(axis=0).round(DIGITS)
+    return mean
+
+
+def call(config: ClassifierConfig, probabilities: Iterable[float]) -> list[str]:
+    """Return the class that each scan is called, from its probability of the positive one."""
+    (negative,) = (name for name in config.classes if name != config.positive)
+    return [config.positive if p >= config.threshold else negative for p in probabilities]
 
 
 def predict_labelled(
@@ -42,13 +68,13 @@ def predict_labelled(
         )
     known = images.labelled(config.label)
     voxels = known.load(range(len(known)))[:, : len(config.sequences)]
-    members = ensemble.predict_members(voxels).double().numpy().round(DIGITS)
+    members = predict_members(ensemble, voxels)
     identity = ["patient_id", "scan_id", "site"]
     predictions = known.table[identity].copy()
     if label_unit == "scan":
         predictions["patient_id"] += ":" + known.table[config.label]
     predictions["label"] = (known.table[config.label] == config.positive).astype(int)
-    predictions["probability"] = members.mean(axis=0).round(DIGITS)
+    predictions["probability"] = mean_probability(members)
     for number, chances in enumerate(members):
         predictions[f"seed_{number}"] = chances
     others = [column for column in known.table.columns if column not in {*identity, "split"}]

@@ -1,4 +1,4 @@
-"""`sitesynth bundle`: what is in a generator bundle, and whether it can be trusted."""
+"""`sitesynth bundle` and `sitesynth sample`: what is in a generator bundle, and what it draws."""
 
 import base64
 import binascii
@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from sitesynth.errors import BundleError
+from sitesynth.progress import show_progress
 
 
-__all__ = ["bundle"]
+__all__ = ["bundle", "sample"]
 
 FOLDER = click.Path(path_type=Path)
+KEY = click.option("--public-key", help="The site's public key in base64, as the site gave it.")
 KEY_BYTES = 32
 
 
@@ -46,7 +48,7 @@ def show(folder: Path, *, as_json: bool) -> None:
 
 @bundle.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--public-key", help="The site's public key in base64, as the site gave it.")
+@KEY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
     """Check files, signature, digests, config and weights of the bundle in FOLDER.
@@ -75,6 +77,69 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
     click.echo(f"{folder} is whole: generator of site {found['site']}, {found['sha256']}")
     whose = "the key you gave" if public_key else "a key you did not give: anyone could have signed"
     click.echo(f"signed by {found['signed_by']}, {whose}")
+
+
+@click.command()
+@click.argument("folder", metavar="BUNDLE", type=FOLDER)
+@click.option("--label", required=True, help="The class to draw, e.g. mutant.")
+@click.option("--count", required=True, type=click.IntRange(min=1), help="How many scans.")
+@click.option("--seed", required=True, type=int, help="With a study's seed: the study's scans.")
+@click.option("--out", required=True, type=FOLDER, help="A new folder.")
+@click.option("--num-steps", type=click.IntRange(min=1), help="Default: as in --params.")
+@click.option("--guidance", type=click.FloatRange(min=0), help="Default: as in --params.")
+@click.option(
+    "--params",
+    type=click.Path(path_type=Path),
+    default=Path("params.yaml"),
+    show_default=True,
+    help="The study whose steps and guidance to use; not read where both are given.",
+)
+@KEY
+def sample(
+    folder: Path,
+    *,
+    label: str,
+    count: int,
+    seed: int,
+    out: Path,
+    num_steps: int | None,
+    guidance: float | None,
+    params: Path,
+    public_key: str | None,
+) -> None:
+    """Draw synthetic scans from the generator in BUNDLE, once the bundle has been verified.
+
+    One NIfTI file per channel (PNG in two dimensions), each with a JSON file that says what it was
+    drawn from.
+
+    \b
+    Example:
+      sitesynth sample bundles/alder --label mutant --count 4 --seed 1 --out drawn
+    """  # noqa: D301
+    key = _key_of(public_key)
+    from sitesynth.exports import export_scans  # noqa: PLC0415
+    from sitesynth.generators.bundle import bundle_digest, read_bundle  # noqa: PLC0415
+
+    generator = read_bundle(folder, public_key=key)
+    if num_steps is None or guidance is None:
+        from sitesynth.settings import load_settings  # noqa: PLC0415
+
+        sampling = load_settings(params, site=generator.config.site).sampling
+        num_steps = sampling.num_steps if num_steps is None else num_steps
+        guidance = sampling.guidance if guidance is None else guidance
+    with show_progress(count, f"draw {label}") as show:
+        export_scans(
+            out,
+            generator,
+            label=label,
+            count=count,
+            seed=seed,
+            num_steps=num_steps,
+            guidance=guidance,
+            bundle_digest=bundle_digest(folder),
+            on_scan=lambda number: show(number, {}),
+        )
+    click.echo(f"{out}: scans of {label} by the generator of {generator.config.site}: {count}")
 
 
 def _key_of(text: str | None) -> bytes | None:

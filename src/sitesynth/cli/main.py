@@ -25,6 +25,8 @@ for command in (
     studies.study,
     cohorts.check,
     bundles.bundle,
+    bundles.sample,
+    models.predict,
     models.promote,
     models.rollback,
     results.compare,

@@ -1,20 +1,24 @@
-"""`sitesynth promote` and `sitesynth rollback`: which registered model is champion."""
+"""`sitesynth promote`, `rollback` and `predict`: which model is champion, and what it says."""
 
 import getpass
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sitesynth.errors import ReleaseRefusedError
+from sitesynth.errors import MissingInputError, ReleaseRefusedError
+from sitesynth.progress import show_progress
+from sitesynth.storage import write_text
 
 
 if TYPE_CHECKING:
     from sitesynth.registry.gates import Gate
 
-__all__ = ["promote", "rollback"]
+__all__ = ["predict", "promote", "rollback"]
 
 WHY = click.option("--why", required=True, help="The reason, for whoever reads it in a year.")
 WHO = click.option("--by", "who", default=getpass.getuser, help="Who decides; default: you.")
@@ -69,6 +73,64 @@ def rollback(model: str, *, why: str, who: str) -> None:
     seen = promotion.champion_of(mlruns, model)
     back = promotion.rollback(mlruns, model, who=who, why=why, instead_of=seen)
     click.echo(f"{model}: champion is version {back.number}")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV file to write.")
+@click.option(
+    "--column",
+    "renamed",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="Where the table calls a column otherwise, e.g. t1=T1_path; may be repeated.",
+)
+def predict(model: str, table: Path, *, out: Path, renamed: tuple[str, ...]) -> None:
+    """Predict the scans of TABLE with MODEL, a classifier's folder or a registered classifier.
+
+    TABLE has a row per scan: patient_id, scan_id (where a patient has several), and a column of
+    paths per sequence, relative to the table and empty where the sequence is missing.
+
+    \b
+    Example:
+      sitesynth predict classifier-idh@champion ~/new/scans.csv --out predictions.csv
+      sitesynth predict models/classifier/synthetic ~/new/scans.csv --out predictions.csv
+    """  # noqa: D301
+    columns = _columns_of(renamed)
+    from sitesynth.classifiers.ensemble import read_ensemble  # noqa: PLC0415
+    from sitesynth.inference import predict_table, read_table  # noqa: PLC0415
+
+    ensemble = read_ensemble(_folder_of(model))
+    scans = read_table(table, ensemble.config, columns=columns)
+    with show_progress(len(scans.table), "predict") as show:
+        predictions = predict_table(ensemble, scans, on_scan=show)
+    write_text(out, predictions.to_csv(index=False, lineterminator="\n"))
+    positive = ensemble.config.positive
+    num_positive = int((predictions["call"] == positive).sum())
+    click.echo(f"{out}: scans: {len(predictions)}, called {positive}: {num_positive}")
+
+
+def _columns_of(renamed: Sequence[str]) -> dict[str, str]:
+    for pair in renamed:
+        if not re.fullmatch(r"[^=]+=.+", pair):
+            raise click.BadParameter(f"{pair!r} must be OURS=THEIRS.", param_hint="--column")
+    return dict(pair.split("=", 1) for pair in renamed)
+
+
+def _folder_of(model: str) -> Path:
+    """Return where a classifier's files are."""
+    if Path(model).is_dir():
+        return Path(model)
+    if not re.fullmatch(r"(models:/)?[^/@]+(@[^/@]+|/\d+)", model):
+        raise MissingInputError(
+            f"{model} is neither a folder nor a registered model; name e.g. "
+            "models/classifier/synthetic or classifier-idh@champion."
+        )
+    from sitesynth.mlruns import Mlruns  # noqa: PLC0415
+    from sitesynth.registry.versions import locate_model  # noqa: PLC0415
+
+    return locate_model(Mlruns(), model)
 
 
 def _print_verdict(gates: Sequence["Gate"], *, as_json: bool) -> None:

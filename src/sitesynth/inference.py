@@ -1,0 +1,161 @@
+"""A classifier, asked about scans that are in no study.
+
+The scans come as a table, one row each:
+
+    patient_id     a person
+    scan_id        needed where a patient has several scans
+    <sequences>    a path for each sequence that the classifier looks at, empty where it is missing;
+                   or one column `image` of files that hold the sequences as channels, in order
+    mask           needed where the classifier's grid is centred on the tumour
+
+Paths are relative to the table. Other columns are not looked at; no label is needed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
+from sitesynth.classifiers.prediction import call, mean_probability, predict_members
+from sitesynth.cohorts.sources import Row, Source, read_source
+from sitesynth.cohorts.tables import IMAGE, MASK, Cohort, map_source
+from sitesynth.errors import CohortError, MissingInputError
+from sitesynth.preprocessing.scans import preprocess_scan
+from sitesynth.settings import CohortSettings, SiteSettings
+from sitesynth.tracking import OnStep
+
+
+__all__ = ["predict_table", "read_table"]
+
+SITE: Final = "elsewhere"
+"""Where the scans come from, for the data contract's rules on sites."""
+
+BATCH_SIZE: Final = 16
+"""Scans in memory at once."""
+
+
+def read_table(table: Path, config: ClassifierConfig, *, columns: Mapping[str, str]) -> Cohort:
+    """Read a table of scans, and check it as a study's is checked.
+
+    Args:
+        table: A CSV, TSV or Parquet file.
+        config: The classifier that the scans are for.
+        columns: Our column name to the table's, for those that differ.
+
+    Raises:
+        MissingInputError: If there is no such table.
+        CohortError: If it breaks the data contract, or lacks a column that the classifier needs.
+    """
+    if not table.is_file():
+        raise MissingInputError(f"there is no table {table}; name a CSV, TSV or Parquet file.")
+    source = read_source(table)
+    chosen = _choose(source, _needed_columns(source, config, columns), columns)
+    cohort = CohortSettings(
+        source=".",
+        table=None,
+        columns={},
+        codes={},
+        sequences=config.sequences,
+        has_mask=_needs_mask(config),
+        labels={config.label: config.classes},
+        label_unit="scan",
+        covariates=(),
+    )
+    sites = SiteSettings(all=("study", SITE), training=("study",), external=(SITE,))
+    # The contract asks for a site and a label of every scan; these have neither.
+    complete = Source(
+        source.name,
+        (*chosen.header, "site", config.label),
+        tuple(Row(row.number, (*row.cells, SITE, "")) for row in chosen.rows),
+    )
+    return map_source(complete, root=table.parent, cohort=cohort, sites=sites)
+
+
+def predict_table(ensemble: Ensemble, scans: Cohort, *, on_scan: OnStep) -> pd.DataFrame:
+    """Prepare every scan as the classifier's training scans were, and predict it.
+
+    Args:
+        ensemble: The classifier.
+        scans: What `read_table` returned.
+        on_scan: Told after each scan how many are done.
+
+    Returns:
+        One row per scan: patient_id, scan_id, probability of the positive class (mean over the
+        classifier's seeds), call (the class it is called, by the classifier's threshold).
+
+    Raises:
+        VolumeError: If a file cannot be read, or shows nothing.
+    """
+    found = [
+        mean_probability(predict_members(ensemble, batch))
+        for batch in _batches(ensemble.config, scans, on_scan)
+    ]
+    predictions = scans.table[["patient_id", "scan_id"]].copy()
+    predictions["probability"] = np.concatenate(found)
+    predictions["call"] = call(ensemble.config, predictions["probability"])
+    return predictions
+
+
+def _batches(config: ClassifierConfig, scans: Cohort, on_scan: OnStep) -> Iterator[torch.Tensor]:
+    """Yield the sequences of the scans, some at a time."""
+    channels = (*config.sequences, MASK) if _needs_mask(config) else config.sequences
+    rows = scans.table.to_dict("records")
+    files = [name for name in (*config.sequences, IMAGE, MASK) if name in scans.table]
+    batch = []
+    for number, row in enumerate(rows, start=1):
+        voxels = preprocess_scan(
+            {name: scans.root / str(row[name]) for name in files if row[name]},
+            channels=channels,
+            grid=config.grid,
+            intensity=config.intensity,
+        )
+        # As an image set keeps them, so that a scan of the study has the study's probability.
+        batch.append(voxels[: len(config.sequences)].astype(np.float16))
+        on_scan(number, {})
+        if len(batch) == BATCH_SIZE or number == len(rows):
+            yield torch.from_numpy(np.stack(batch)).float()
+            batch = []
+
+
+def _needs_mask(config: ClassifierConfig) -> bool:
+    return config.grid.region == "tumour"
+
+
+def _needed_columns(
+    source: Source, config: ClassifierConfig, columns: Mapping[str, str]
+) -> list[str]:
+    """Return our names of the columns that a table must have."""
+    has_sequences = any(columns.get(name, name) in source.header for name in config.sequences)
+    has_image = IMAGE in columns or (IMAGE in source.header and not has_sequences)
+    files = [IMAGE] if has_image else list(config.sequences)
+    return ["patient_id", *files, *([MASK] if _needs_mask(config) else [])]
+
+
+def _choose(source: Source, needed: Sequence[str], columns: Mapping[str, str]) -> Source:
+    """Return the columns that are needed, and `scan_id` if it is there, under our names."""
+    unknown = sorted(set(columns) - {*needed, "scan_id"})
+    if unknown:
+        raise CohortError(f"no column {unknown} is needed, so none can be named; needed: {needed}.")
+    places = {}
+    for name in (*needed, "scan_id"):
+        theirs = columns.get(name, name)
+        if theirs in source.header:
+            places[name] = source.header.index(theirs)
+        elif name in needed or name in columns:
+            raise CohortError(
+                f"the table {source.name} has no column '{theirs}', in which the classifier looks "
+                f"for {name}. Its columns are {list(source.header)}; name the right one with "
+                f"--column {name}=NAME. Where no scan has the sequence, add an empty column."
+            )
+    return Source(
+        source.name,
+        tuple(places),
+        tuple(
+            Row(row.number, tuple(row.cells[place] for place in places.values()))
+            for row in source.rows
+        ),
+    )

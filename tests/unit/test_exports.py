@@ -1,0 +1,130 @@
+"""What is drawn outside a study: files that others open, and where they come from."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sitesynth.errors import SitesynthError
+from sitesynth.exports import affine_of, export_scans
+from sitesynth.generators.generator import Generator
+from sitesynth.images import read_images
+from sitesynth.sampling import draw_scans, write_samples
+from sitesynth.settings import SamplingSettings
+from sitesynth.volumes import read_volume
+from tests.unit.tiny_models import tiny_generator
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """Return a generator of scans of 8 x 8 x 4 voxels."""
+    return tiny_generator((8, 8, 4), (2.0, 2.0, 5.0))
+
+
+def export(
+    folder: Path, generator: Generator, *, label: str = "mutant", count: int = 1, seed: int = 1
+) -> list[str]:
+    """Draw scans and return the names of the files."""
+    export_scans(
+        folder,
+        generator,
+        label=label,
+        count=count,
+        seed=seed,
+        num_steps=2,
+        guidance=2.0,
+        bundle_digest="d1",
+        on_scan=lambda number: None,
+    )
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_each_file_says_what_it_was_drawn_from(generator: Generator, tmp_path: Path) -> None:
+    """Drawing by the words of a sidecar gives the voxels of its file."""
+    assert export(tmp_path / "drawn", generator, count=2) == [
+        *("alder-mutant-00000_mask.json", "alder-mutant-00000_mask.nii.gz"),
+        *("alder-mutant-00000_t1.json", "alder-mutant-00000_t1.nii.gz"),
+        *("alder-mutant-00001_mask.json", "alder-mutant-00001_mask.nii.gz"),
+        *("alder-mutant-00001_t1.json", "alder-mutant-00001_t1.nii.gz"),
+    ]
+    said = json.loads((tmp_path / "drawn/alder-mutant-00001_t1.json").read_text())
+    assert said == {
+        "bundle": "d1",
+        "site": "alder",
+        "label": "mutant",
+        "seed": 1,
+        "index": 1,
+        "num_steps": 2,
+        "guidance": 2.0,
+        "channel": "t1",
+    }
+    scan = draw_scans(
+        generator, said["label"], [said["index"]], seed=said["seed"], num_steps=2, guidance=2.0
+    )
+    found = read_volume(tmp_path / "drawn/alder-mutant-00001_t1.nii.gz").voxels
+    np.testing.assert_allclose(found, scan[0, 0], atol=1e-5)
+    assert found.std() > 0
+
+
+def test_how_many_are_drawn_changes_none(generator: Generator, tmp_path: Path) -> None:
+    """To the byte: a batch that is not full is filled up, and the rest thrown away."""
+    export(tmp_path / "one", generator, count=1)
+    export(tmp_path / "nine", generator, count=9)
+
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "nine" / path.name).read_bytes()
+
+
+def test_with_the_studys_seed_they_are_the_studys_scans(
+    generator: Generator, tmp_path: Path
+) -> None:
+    """An image set keeps half precision."""
+    settings = SamplingSettings(num_steps=2, guidance=2.0, num_per_class=2, batch_size=3)
+    write_samples(
+        tmp_path / "study", generator, counts=(0, 2), settings=settings, bundle_digest="d", seed=1
+    )
+    export(tmp_path / "drawn", generator, count=2)
+
+    studys = read_images(tmp_path / "study").load([1])[0, 0]
+    own = read_volume(tmp_path / "drawn/alder-mutant-00001_t1.nii.gz").voxels
+    np.testing.assert_allclose(own, studys, atol=1e-3)
+
+
+def test_the_middle_of_a_scan_is_the_worlds_origin(generator: Generator, tmp_path: Path) -> None:
+    """And its voxels have the generator's size, in the file too."""
+    export(tmp_path / "drawn", generator)
+    volume = read_volume(tmp_path / "drawn/alder-mutant-00000_mask.nii.gz")
+
+    np.testing.assert_allclose(volume.affine, affine_of(generator.config))
+    np.testing.assert_allclose(volume.affine @ [3.5, 3.5, 1.5, 1], [0, 0, 0, 1], atol=1e-6)
+    assert volume.spacing_mm == pytest.approx((2.0, 2.0, 5.0))
+    assert set(np.unique(volume.voxels)) <= {0.0, 1.0}
+
+
+def test_a_plane_is_a_picture_the_same_way_up(tmp_path: Path) -> None:
+    """Eight bits are good to half a gray level."""
+    flat = tiny_generator((8, 16))
+    names = export(tmp_path / "drawn", flat, label="wildtype")
+    scan = draw_scans(flat, "wildtype", [0], seed=1, num_steps=2, guidance=2.0)
+
+    assert "alder-wildtype-00000_t1.png" in names
+    found = read_volume(tmp_path / "drawn/alder-wildtype-00000_t1.png").voxels / 255
+    np.testing.assert_allclose(found, scan[0, 0], atol=0.51 / 255)
+
+
+def test_a_class_that_the_generator_does_not_know_is_refused(
+    generator: Generator, tmp_path: Path
+) -> None:
+    with pytest.raises(SitesynthError, match=r"draws idh as one of \['wildtype', 'mutant'\]"):
+        export(tmp_path / "drawn", generator, label="mutated")
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_a_folder_that_holds_something_is_refused(generator: Generator, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+
+    with pytest.raises(SitesynthError, match="must be a new or an empty folder"):
+        export(tmp_path, generator)
+    with pytest.raises(SitesynthError, match="must be a new or an empty folder"):
+        export(tmp_path / "mine.txt", generator)

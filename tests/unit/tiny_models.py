@@ -1,0 +1,116 @@
+"""Untrained models and small scans, for tests of what one does with a finished study."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sitesynth import seeds
+from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
+from sitesynth.classifiers.network import build_classifier
+from sitesynth.generators.bundle import site_key, write_bundle
+from sitesynth.generators.generator import Generator, GeneratorConfig, build_networks
+from sitesynth.settings import (
+    AutoencoderSettings,
+    ClassifierSettings,
+    DiffusionSettings,
+    GridSettings,
+    IntensitySettings,
+)
+from sitesynth.volumes import Volume, write_nifti
+
+
+def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None = None) -> Generator:
+    """Return an untrained generator of site alder, with a sequence and a mask."""
+    config = GeneratorConfig(
+        schema_version=1,
+        site="alder",
+        label="idh",
+        classes=("wildtype", "mutant"),
+        channels=("t1", "mask"),
+        grid=grid,
+        spacing_mm=spacing_mm,
+        autoencoder=AutoencoderSettings(
+            patch=(2,) * len(grid),
+            channels=(8,),
+            latent_channels=2,
+            kl_weight=0.0,
+            sequence_dropout=0.0,
+            learning_rate=1e-3,
+            batch_size=1,
+            num_steps=1,
+        ),
+        diffusion=DiffusionSettings(
+            channels=(8, 8),
+            condition_dropout=0.1,
+            ema_decay=0.9,
+            learning_rate=1e-3,
+            batch_size=1,
+            num_steps=1,
+        ),
+        latent_mean=(0.0, 0.0),
+        latent_std=1.0,
+    )
+    with seeds.isolated(seeds.generator(0, "generator")):
+        generator = Generator(config, *build_networks(config))
+    # Untrained, it would draw the same grey everywhere: its way out is zero.
+    generator.autoencoder.shortcut_out.get_parameter("bias").data.fill_(0.5)
+    return generator
+
+
+def write_tiny_bundle(folder: Path, generator: Generator) -> Path:
+    """Pack a generator, signed with its development key."""
+    key, _ = site_key("alder", seed=1)
+    write_bundle(folder, generator, card={}, card_text="# card\n", signing_key=key)
+    return folder
+
+
+def tiny_ensemble(
+    grid: tuple[int, ...] = (8, 8, 4), region: Literal["head", "tumour"] = "head"
+) -> Ensemble:
+    """Return two untrained classifiers of t1 and flair."""
+    settings = ClassifierSettings(
+        init_features=8,
+        growth_rate=8,
+        layers=(1,),
+        sequence_dropout=0.0,
+        learning_rate=0.1,
+        weight_decay=0.0,
+        batch_size=8,
+        num_steps=1,
+        validate_every=1,
+        num_seeds=2,
+    )
+    config = ClassifierConfig(
+        strategy="synthetic",
+        label="idh",
+        classes=("wildtype", "mutant"),
+        positive="mutant",
+        threshold=0.5,
+        sequences=("t1", "flair"),
+        grid=GridSettings(region=region, shape=grid, spacing_mm=None),
+        intensity=IntensitySettings(low_percentile=1.0, high_percentile=99.0),
+        classifier=settings,
+    )
+    members = [
+        build_classifier(
+            settings,
+            num_sequences=2,
+            num_classes=2,
+            dims=len(grid),
+            rng=seeds.generator(0, "tiny", number),
+        ).eval()
+        for number in range(2)
+    ]
+    return Ensemble(config, members)
+
+
+def write_tiny_scan(folder: Path, name: str, *, tilt: float) -> dict[str, str]:
+    """Write a bright ball, of a gradient that is its own, and return its row of a table."""
+    x, y, z = np.indices((12, 12, 10))
+    ball = (x - 6) ** 2 + (y - 6) ** 2 + (z - 5) ** 2 < 16
+    t1 = np.where(ball, 100 + 5 * x + tilt * y, 0).astype(np.float32)
+    for sequence, voxels in (("t1", t1), ("flair", np.where(ball, 400 - t1, 0))):
+        path = folder / f"{name}_{sequence}.nii.gz"
+        write_nifti(path, Volume(voxels.astype(np.float32), np.eye(4)), dtype=np.float32)
+    return {"patient_id": name, "t1": f"{name}_t1.nii.gz", "flair": f"{name}_flair.nii.gz"}
