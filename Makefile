@@ -49,10 +49,10 @@ repro: setup ## Bring every result up to date, and print the comparison of the s
 	@echo "The report, with plots and images: $(CURDIR)/results/report/index.html"
 
 test: setup ## Run the fast tests
-	python -m pytest -n 2 -m "not slow"
+	python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: setup ## Run all tests, the whole study among them
-	python -m pytest -n 2
+	python -m pytest -n 2 --dist loadfile
 
 check: setup ## Check format, style, types and import layers
 	ruff format --check
