@@ -51,7 +51,7 @@ def predict(ensemble: Ensemble, table: Path, columns: Sequence[str] = ()) -> pd.
 def test_a_scan_of_the_study_has_the_studys_probability(
     ensemble: Ensemble, rows: Rows, tmp_path: Path
 ) -> None:
-    """By way of preprocess and evaluate, to the last digit."""
+    """By way of preprocess and evaluate; to the last digit where batches are the same."""
     config = ensemble.config
     cohort = CohortSettings(
         source=".",
