@@ -275,8 +275,14 @@ class AutoencoderSettings(Section):
 class DiffusionSettings(Section):
     """The conditional flow that generates a site's latents."""
 
-    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
-    """Feature maps per level of the U-Net; attention on the last."""
+    patch: Annotated[tuple[Count, ...], Field(strict=False)]
+    """Latents per axis that make up one token of the transformer."""
+
+    width: Annotated[int, Field(gt=0, multiple_of=32)]
+    """Numbers per token; a head of attention has 32."""
+
+    depth: Count
+    """Blocks of the transformer."""
 
     condition_dropout: Fraction
     """Probability that a scan's label is hidden, which trains the unconditional flow."""
@@ -529,20 +535,23 @@ def _site_disagreements(settings: Settings) -> Iterator[str]:
 
 
 def _grid_disagreements(settings: Settings) -> Iterator[str]:
-    shape, patch = settings.grid.shape, settings.autoencoder.patch
-    if len(patch) != len(shape):
-        yield (
-            f"autoencoder.patch {list(patch)} must have one number per axis of grid.shape "
-            f"{list(shape)}"
-        )
+    shape = settings.grid.shape
+    patches = {
+        "autoencoder.patch": settings.autoencoder.patch,
+        "diffusion.patch": settings.diffusion.patch,
+    }
+    wrong = {name: patch for name, patch in patches.items() if len(patch) != len(shape)}
+    for name, patch in wrong.items():
+        yield f"{name} {list(patch)} must have one number per axis of grid.shape {list(shape)}"
+    if wrong:
         return
-    halvings = len(settings.autoencoder.channels) + len(settings.diffusion.channels) - 2
-    for size, fold in zip(shape, patch, strict=True):
-        needed = fold * 2**halvings
+    halvings = len(settings.autoencoder.channels) - 1
+    for size, fold, token in zip(shape, *patches.values(), strict=True):
+        needed = fold * token * 2**halvings
         if size % needed:
             yield (
                 f"grid.shape {list(shape)}: {size} must be a multiple of {needed} "
-                "(patch x levels of autoencoder and flow)"
+                "(autoencoder.patch x its levels x diffusion.patch)"
             )
 
 

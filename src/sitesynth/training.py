@@ -9,14 +9,15 @@ the learning rate is a function of the step. A checkpoint is a safetensors file,
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sitesynth.errors import TrainingError
 from sitesynth.storage import replacing
@@ -25,6 +26,7 @@ from sitesynth.tracking import OnStep
 
 __all__ = [
     "Average",
+    "ExactThinConvolutions",
     "autocast",
     "best_device",
     "channels_last",
@@ -52,9 +54,34 @@ def autocast(device: torch.device) -> Iterator[None]:
 
     A CPU that only emulates bfloat16 is several times slower with it than without.
     """
-    enabled = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+    on_cpu = device.type == "cpu"
+    enabled = not on_cpu or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
+    guard = ExactThinConvolutions() if on_cpu and enabled else nullcontext()
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled), guard:
         yield
+
+
+@final
+class ExactThinConvolutions(TorchFunctionMode):
+    """Keep 3D convolutions over a first axis of exactly two places in float32.
+
+    On a CPU, torch 2.13 leaves parts of their bfloat16 weight gradient unwritten: what comes out is
+    whatever the memory held, now and then NaN. `python -m benchmarks.bfloat16_gradients` shows for
+    which grids.
+    """
+
+    def __torch_function__(  # noqa: D105
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.conv3d and args[0].shape[2] == 2:  # noqa: PLR2004
+            args = tuple(a.float() if isinstance(a, Tensor) else a for a in args)
+            with torch.autocast("cpu", enabled=False):
+                return func(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
 
 def channels_last(model: nn.Module, dims: int) -> None:

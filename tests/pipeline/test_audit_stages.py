@@ -85,7 +85,9 @@ def write_site(folder: Path, site: str) -> None:
             num_steps=1,
         ),
         diffusion=DiffusionSettings(
-            channels=(8, 16),
+            patch=(1, 1, 1),
+            width=32,
+            depth=1,
             condition_dropout=0.1,
             ema_decay=0.9,
             learning_rate=1e-3,

@@ -42,7 +42,7 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
     params["split"]["validation_fraction"] = 0.4
     params["grid"] |= {"shape": [16, 16, 16], "spacing_mm": [7.0, 7.0, 7.0]}
     params["autoencoder"] |= {"channels": [8, 8], "latent_channels": 8, "num_steps": 3}
-    params["diffusion"] |= {"channels": [8, 8, 8], "num_steps": 3}
+    params["diffusion"] |= {"patch": [2, 2, 2], "width": 32, "depth": 1, "num_steps": 3}
     params["sampling"] |= {"num_steps": 2, "num_per_class": 6}
     params["quality"] |= {"num_pairs": 10, "num_resamples": 100}
     params["privacy"] |= {"num_splits": 20, "min_held_out": 4}

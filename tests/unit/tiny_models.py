@@ -41,7 +41,9 @@ def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None =
             num_steps=1,
         ),
         diffusion=DiffusionSettings(
-            channels=(8, 8),
+            patch=(1,) * len(grid),
+            width=32,
+            depth=1,
             condition_dropout=0.1,
             ema_decay=0.9,
             learning_rate=1e-3,

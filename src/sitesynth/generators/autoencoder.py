@@ -17,7 +17,6 @@ Before the network's first convolution, patches of voxels are folded into channe
 Axes: n = scans, c = channels (sequences, then mask), k = latent channels, then the grid.
 """
 
-from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import final
@@ -28,6 +27,7 @@ from monai.networks.nets.autoencoderkl import AutoencoderKL
 from torch import Tensor, nn
 
 from sitesynth import seeds
+from sitesynth.generators.patches import fold, unfold
 from sitesynth.images import ImageSet
 from sitesynth.settings import AutoencoderSettings
 from sitesynth.tracking import OnStep
@@ -36,38 +36,16 @@ from sitesynth.training import autocast, best_device, channels_last, train
 
 __all__ = [
     "Autoencoder",
-    "fold",
     "hide_channels",
     "mirror_some",
     "reconstruction_error",
     "train_autoencoder",
-    "unfold",
 ]
 
 NORM_GROUPS = 8
 INITIAL_LOG_VARIANCE = -6.0
 SCANS_TO_FIT = 64
 """Scans behind the principal components of the shortcuts."""
-
-
-def fold(images: Float[Tensor, "n c ..."], patch: Sequence[int]) -> Float[Tensor, "n cp ..."]:
-    """Move each patch of voxels into channels; the grid shrinks by `patch`, per axis."""
-    n, c, *grid = images.shape
-    split = [size for g, p in zip(grid, patch, strict=True) for size in (g // p, p)]
-    dims = len(grid)
-    axes = [0, 1, *range(3, 3 + 2 * dims, 2), *range(2, 2 + 2 * dims, 2)]
-    folded = images.reshape(n, c, *split).permute(axes)
-    return folded.reshape(n, c * prod(patch), *(g // p for g, p in zip(grid, patch, strict=True)))
-
-
-def unfold(folded: Float[Tensor, "n cp ..."], patch: Sequence[int]) -> Float[Tensor, "n c ..."]:
-    """Undo `fold`."""
-    n, channels, *grid = folded.shape
-    dims = len(grid)
-    c = channels // prod(patch)
-    axes = [0, 1, *(axis for d in range(dims) for axis in (2 + dims + d, 2 + d))]
-    images = folded.reshape(n, c, *patch, *grid).permute(axes)
-    return images.reshape(n, c, *(g * p for g, p in zip(grid, patch, strict=True)))
 
 
 @final

@@ -1,6 +1,6 @@
 """The network that learns the velocity of a site's flow, and how it is told what to draw.
 
-A condition is the scan's class and which channels it has. Both enter the U-Net where its time
+A condition is the scan's class and which channels it has. Both enter the network where its time
 does, as one vector added to the time embedding. Class number -1, an unknown label, has an embedding
 of its own, which is also what condition dropout shows: unconditional is "label unknown".
 
@@ -17,22 +17,19 @@ from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
-from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor, nn
 
 from sitesynth.generators.flow import precondition
 from sitesynth.generators.spectrum import cosine_basis, from_frequencies, to_frequencies
+from sitesynth.generators.transformer import Transformer
 from sitesynth.images import UNKNOWN_LABEL
 from sitesynth.settings import DiffusionSettings
 
 
 __all__ = ["Conditions", "Denoiser"]
 
-NORM_GROUPS = 8
 PRIOR_SCANS = 10.0
 MIN_SPREAD = 1e-3
-TIME_SCALE = 1000.0
-"""The U-Net's sinusoids were made for time steps 0 to 1000 (Ho et al., 2020)."""
 
 
 @final
@@ -59,24 +56,9 @@ class Conditions:
         return Conditions(self.labels.to(device), self.presence.to(device))
 
 
-class _ConditionEmbedding(nn.Module):
-    """One vector per condition, of the size of the U-Net's time embedding."""
-
-    def __init__(self, *, num_classes: int, num_channels: int, width: int) -> None:
-        super().__init__()
-        self.label = nn.Embedding(num_classes + 1, width)
-        self.presence = nn.Linear(num_channels, width, bias=False)
-
-    def forward(self, conditions: Conditions) -> Tensor:
-        # Row 0 is the unknown label.
-        labels: Tensor = self.label(conditions.labels + 1)
-        missing: Tensor = self.presence((~conditions.presence).float())
-        return labels + missing
-
-
 @final
 class Denoiser(nn.Module):
-    """MONAI's diffusion U-Net (after Rombach et al., 2022), told time and conditions."""
+    """A transformer over patches of latents, told time and conditions, beside a Gaussian."""
 
     mean: Tensor
     spread: Tensor
@@ -90,26 +72,14 @@ class Denoiser(nn.Module):
         num_channels: int,
     ) -> None:
         super().__init__()
-        latent_channels, *grid = latent_shape
-        levels = len(settings.channels)
-        self.network = DiffusionModelUNet(
-            spatial_dims=len(grid),
-            in_channels=latent_channels,
-            out_channels=latent_channels,
-            channels=settings.channels,
-            num_res_blocks=1,
-            attention_levels=(False,) * (levels - 1) + (True,),
-            norm_num_groups=NORM_GROUPS,
-            num_head_channels=settings.channels[-1] // 2,
-            num_class_embeds=num_classes + 1,
-            use_flash_attention=True,
-        )
-        # The U-Net adds whatever its class embedding returns to its time embedding.
-        self.network.add_module(
-            "class_embedding",
-            _ConditionEmbedding(
-                num_classes=num_classes, num_channels=num_channels, width=4 * settings.channels[0]
-            ),
+        _, *grid = latent_shape
+        self.network = Transformer(
+            latent_shape,
+            patch=settings.patch,
+            width=settings.width,
+            depth=settings.depth,
+            num_classes=num_classes,
+            num_channels=num_channels,
         )
         self.register_buffer("mean", torch.zeros(num_classes + 1, *latent_shape))
         self.register_buffer("spread", torch.ones(*latent_shape))
@@ -156,7 +126,9 @@ class Denoiser(nn.Module):
         per_channel = self.spread.square().flatten(1).mean(dim=1)
         channel_spread = per_channel.reshape(1, -1, *([1] * (self.spread.ndim - 1)))
         c_in = ((1 - time).square() * channel_spread + time.square()).rsqrt()
-        rest: Tensor = self.network(c_in * centred, t * TIME_SCALE, class_labels=conditions)
-        moved = c_skip * to_frequencies(centred, self.bases)
-        moved = moved + c_out * to_frequencies(rest.float(), self.bases)
-        return from_frequencies(moved, self.bases) - mean
+        rest = self.network(c_in * centred, t, conditions.labels, conditions.presence)
+        # What the network adds may be rounded; the Gaussian's part may not.
+        with torch.autocast(latents.device.type, enabled=False):
+            moved = c_skip * to_frequencies(centred, self.bases)
+            moved = moved + c_out * to_frequencies(rest.float(), self.bases)
+            return from_frequencies(moved, self.bases) - mean

@@ -37,7 +37,9 @@ CONFIG = GeneratorConfig(
         num_steps=1,
     ),
     diffusion=DiffusionSettings(
-        channels=(8, 8),
+        patch=(2, 2),
+        width=32,
+        depth=1,
         condition_dropout=0.1,
         ema_decay=0.9,
         learning_rate=1e-3,

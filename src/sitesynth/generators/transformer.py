@@ -1,0 +1,134 @@
+"""A diffusion transformer: patches of latents as tokens, conditions as scales and shifts.
+
+The architecture of Peebles and Xie (2023) with their adaLN-Zero: each block starts as the identity,
+and time and conditions reach it as a scale, a shift and a gate. Places are learned, one vector per
+token, since scans lie on one grid in one orientation.
+
+On the latents of some fifty scans it learns many times faster than a convolutional U-Net of the
+same cost (ADR 14): every token sees every other from the first block on, and tells where it is.
+
+Axes: n = samples, l = tokens, w = width, k = latent channels, then the latent grid.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sitesynth.generators.patches import fold, unfold
+
+
+__all__ = ["Transformer"]
+
+HEAD_WIDTH = 32
+NUM_FREQUENCIES = 64
+MAX_FREQUENCY = 1000.0
+INITIAL_STD = 0.02
+
+
+@final
+class Transformer(nn.Module):
+    """Maps noisy latents, their time and their conditions to one number per latent."""
+
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        latent_shape: Sequence[int],
+        *,
+        patch: Sequence[int],
+        width: int,
+        depth: int,
+        num_classes: int,
+        num_channels: int,
+    ) -> None:
+        super().__init__()
+        channels, *grid = latent_shape
+        self.patch = tuple(patch)
+        self.tokens = tuple(size // p for size, p in zip(grid, patch, strict=True))
+        numbers = channels * math.prod(patch)
+        self.first = nn.Linear(numbers, width)
+        self.place = nn.Parameter(INITIAL_STD * torch.randn(1, math.prod(self.tokens), width))
+        self.time = nn.Sequential(
+            nn.Linear(2 * NUM_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.label = nn.Embedding(num_classes + 1, width)
+        nn.init.normal_(self.label.weight, std=INITIAL_STD)
+        self.missing = nn.Linear(num_channels, width, bias=False)
+        self.blocks = nn.ModuleList([_Block(width) for _ in range(depth)])
+        self.modulate = _zeroed(nn.Linear(width, 2 * width))
+        self.last = _zeroed(nn.Linear(width, numbers))
+        exponents = torch.arange(NUM_FREQUENCIES) / NUM_FREQUENCIES
+        self.register_buffer("frequencies", MAX_FREQUENCY**exponents, persistent=False)
+
+    def forward(
+        self,
+        latents: Float[Tensor, "n k ..."],
+        t: Float[Tensor, " n"],
+        labels: Int[Tensor, " n"],
+        presence: Bool[Tensor, "n c"],
+    ) -> Float[Tensor, "n k ..."]:
+        """Return one number per latent; all zero before training.
+
+        Args:
+            latents: Scaled latents.
+            t: Their times in [0, 1].
+            labels: Class numbers; -1 is unknown.
+            presence: Which channels each scan has.
+        """
+        angles = t[:, None] * self.frequencies
+        condition = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
+        # Row 0 is the unknown label.
+        condition = condition + self.label(labels + 1) + self.missing((~presence).float())
+        condition = functional.silu(condition)
+        tokens = self.first(fold(latents, self.patch).flatten(2).transpose(1, 2)) + self.place
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        scale, shift = self.modulate(condition).unsqueeze(1).chunk(2, dim=-1)
+        tokens = self.last(_normalize(tokens) * (1 + scale) + shift)
+        folded: Tensor = tokens.transpose(1, 2).unflatten(2, self.tokens)
+        return unfold(folded, self.patch)
+
+
+@final
+class _Block(nn.Module):
+    """Attention, then two layers at each token; both scaled, shifted and gated."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = width // HEAD_WIDTH
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+        self.modulate = _zeroed(nn.Linear(width, 6 * width))
+
+    def forward(
+        self, tokens: Float[Tensor, "n l w"], condition: Float[Tensor, "n w"]
+    ) -> Float[Tensor, "n l w"]:
+        scale, shift, gate, scale_2, shift_2, gate_2 = (
+            self.modulate(condition).unsqueeze(1).chunk(6, dim=-1)
+        )
+        seen = self.queries_keys_values(_normalize(tokens) * (1 + scale) + shift)
+        # n l (3 heads width/heads) -> 3 n heads l width/heads
+        query, key, value = seen.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + gate * self.project(attended.transpose(1, 2).flatten(2))
+        hidden = self.widen(_normalize(tokens) * (1 + scale_2) + shift_2)
+        changed: Tensor = self.narrow(functional.gelu(hidden, approximate="tanh"))
+        return tokens + gate_2 * changed
+
+
+def _normalize(tokens: Float[Tensor, "n l w"]) -> Float[Tensor, "n l w"]:
+    return functional.layer_norm(tokens, tokens.shape[-1:])
+
+
+def _zeroed(layer: nn.Linear) -> nn.Linear:
+    """Let a layer return nothing until it has learned."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
