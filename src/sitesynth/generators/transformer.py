@@ -120,7 +120,8 @@ class _Block(nn.Module):
         tokens = tokens + gate * self.project(attended.transpose(1, 2).flatten(2))
         hidden = self.widen(_normalize(tokens) * (1 + scale_2) + shift_2)
         changed: Tensor = self.narrow(functional.gelu(hidden, approximate="tanh"))
-        return tokens + gate_2 * changed
+        result: Tensor = tokens + gate_2 * changed
+        return result
 
 
 def _normalize(tokens: Float[Tensor, "n l w"]) -> Float[Tensor, "n l w"]:
