@@ -2,9 +2,8 @@
 
 Compares the weight gradient under bfloat16 autocast with that in float32; rounding explains a
 relative difference below one percent. Freed memory is filled with NaN first, so that a gradient
-which is left unwritten shows. With torch 2.13 on a CPU that has AVX512-BF16, every grid whose first
-axis is 2 (and whose second is not 1 with the third 1 alone) is wrong; no 2D grid is. Reason for
-`training.ExactThinConvolutions`.
+which is left unwritten shows. With torch 2.13 on a CPU that has AVX512-BF16, every 3D grid whose
+first axis has two places is wrong, and no other. Reason for `training.ExactThinConvolutions`.
 
     python -m benchmarks.bfloat16_gradients
 
