@@ -55,6 +55,9 @@ SIZE_LIMITS = {
     **dict.fromkeys((CONFIG_FILE, "card.json", "card.md", "SHA256SUMS", "SIGNATURE.json"), 1 << 20),
 }
 MAX_HEADER_BYTES = 1 << 20
+MAX_SHOWN = 3
+"""Unexpected files that an error message lists: a folder can hold any number."""
+
 KEY_VARIABLE = "SITESYNTH_SIGNING_KEY"
 
 
@@ -170,8 +173,9 @@ def _check_files(folder: Path) -> None:
     found = {path.name for path in folder.iterdir()}
     if found != set(SIZE_LIMITS):
         missing, extra = sorted(set(SIZE_LIMITS) - found), sorted(found - set(SIZE_LIMITS))
+        more = f" and {len(extra) - MAX_SHOWN} more" if len(extra) > MAX_SHOWN else ""
         raise BundleError(
-            f"{folder} is not a bundle: missing {missing}, unexpected {extra}. "
+            f"{folder} is not a bundle: missing {missing}, unexpected {extra[:MAX_SHOWN]}{more}. "
             "A bundle holds exactly the files that `package` writes."
         )
     for name, limit in SIZE_LIMITS.items():

@@ -105,6 +105,16 @@ def replace_weights(folder: Path) -> None:
     save_file({name: value + 1 for name, value in weights.items()}, folder / "flow.safetensors")
 
 
+def add_files(number: int) -> Callable[[Path], None]:
+    """Return an attack that puts files 0, 1, ... beside those of a bundle."""
+
+    def attack(folder: Path) -> None:
+        for name in range(number):
+            (folder / str(name)).touch()
+
+    return attack
+
+
 def replace_card_by_link(folder: Path) -> None:
     """Put a link where a file was."""
     (folder / "card.md").unlink()
@@ -114,6 +124,8 @@ def replace_card_by_link(folder: Path) -> None:
 ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing file": (lambda f: (f / "card.md").unlink(), r"missing \['card.md'\]"),
     "extra file": (lambda f: (f / "run.py").write_text("1"), r"unexpected \['run.py'\]"),
+    "three extra files": (add_files(3), r"unexpected \['0', '1', '2'\]\. A bundle holds"),
+    "five extra files": (add_files(5), r"unexpected \['0', '1', '2'\] and 2 more\. A bundle"),
     "a link": (replace_card_by_link, "plain file"),
     "altered weights": (replace_weights, "not the file that was signed"),
     "altered card": (edit_json("card.json", lambda c: c.update(epsilon=0)), "was signed"),
