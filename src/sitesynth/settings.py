@@ -4,11 +4,19 @@ Nothing here computes, and nothing has a default: DVC tracks the values in param
 that is not there is a value whose change reruns nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -50,6 +58,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
 
+MASK_CHANNEL = "mask"
+"""Column and channel of the mask, which no sequence may be called."""
+
 
 class Section(BaseModel):
     """Base of every section: immutable, and closed to unknown keys."""
@@ -75,7 +86,7 @@ class CohortSettings(Section):
     """By our column name: the table's value to ours, e.g. `sex: {female: F}`; "" is unknown."""
 
     sequences: Names
-    """Image sequences, in channel order."""
+    """Image sequences, in channel order; each once, and none called mask."""
 
     has_mask: bool
     """Whether the table has a `mask` column: a binary whole-tumour (or organ) mask."""
@@ -88,6 +99,22 @@ class CohortSettings(Section):
 
     covariates: Annotated[tuple[Name, ...], Field(strict=False)]
     """Columns kept for subgroups and conditioning; age, field_strength_t are numbers."""
+
+    @field_validator("sequences")
+    @classmethod
+    def _sequences_name_one_channel_each(cls, sequences: tuple[str, ...]) -> tuple[str, ...]:
+        if MASK_CHANNEL in sequences:
+            raise ValueError(
+                f"'{MASK_CHANNEL}' is the channel of the mask, not a sequence: got "
+                f"{list(sequences)}; remove it, and say with has_mask whether there are masks"
+            )
+        twice = sorted(name for name, count in Counter(sequences).items() if count > 1)
+        if twice:
+            raise ValueError(
+                f"{twice} are named more than once in {list(sequences)}; a sequence is one "
+                "channel, so name each once"
+            )
+        return sequences
 
 
 class SiteSettings(Section):
