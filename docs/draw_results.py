@@ -41,8 +41,9 @@ def mid_slices(images: ImageSet, label: str, number: int) -> np.ndarray:
 def draw(comparison: dict[str, Any]) -> None:
     """Draw AUCs with intervals beside real and synthetic scans."""
     names = [name for name in comparison["order"]["strategies"] if name in comparison["strategies"]]
-    figure = plt.figure(figsize=(11, 3.4))
-    grid = figure.add_gridspec(4, 2, width_ratios=[1.25, 1], hspace=0.08, wspace=0.05)
+    # Constrained: the right panels' labels get the room that they need beside the left panel.
+    figure = plt.figure(figsize=(11, 3.4), layout="constrained")
+    grid = figure.add_gridspec(4, 2, width_ratios=[1.25, 1])
     axes = figure.add_subplot(grid[:, 0])
     for row, name in enumerate(reversed(names)):
         auc = comparison["strategies"][name]["overall"]["auc"]
@@ -53,7 +54,8 @@ def draw(comparison: dict[str, Any]) -> None:
     axes.set_yticks(range(len(names)), list(reversed(names)))
     count = comparison["strategies"]["centralized"]["overall"]["n"]
     axes.set_xlabel(f"external AUC with its 95 % interval, {count} patients of two hospitals")
-    axes.legend(loc="lower left", frameon=False)
+    # Above the panel, where no interval can come to lie.
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     real, synthetic = (read_images(ROOT / "data" / kind / SITE) for kind in ("images", "synthetic"))
     rows = [(real, label, "real") for label in CLASSES]
@@ -69,7 +71,7 @@ def draw(comparison: dict[str, Any]) -> None:
         panel.set_xticks([])
         panel.set_yticks([])
         panel.set_ylabel(f"{kind}\n{label}", rotation=0, ha="right", va="center", fontsize=8)
-    figure.savefig(PICTURE, dpi=110, bbox_inches="tight")
+    figure.savefig(PICTURE, dpi=110)
 
 
 def table(comparison: dict[str, Any]) -> str:
