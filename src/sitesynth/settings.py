@@ -603,8 +603,17 @@ def load_settings(path: Path, *, site: str | None = None) -> Settings:
         raise SettingsError(
             f"{path} does not exist; `sitesynth study use phantom` writes it."
         ) from error
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror}); name a study's YAML file."
+        ) from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise SettingsError(
+            f"{path} must hold the sections of a study, but holds {raw!r:.80}; `sitesynth study "
+            "use phantom` writes one."
+        )
     return check_settings(raw, named=str(path), site=site)
 
 

@@ -58,3 +58,148 @@ def test_sequences_keep_their_order(study: Study, write: Write) -> None:
     study["cohort"]["sequences"] = ["t2", "t1"]
 
     assert load_settings(write(study)).cohort.sequences == ("t2", "t1")
+
+
+def test_a_mistyped_key_is_named_and_so_is_the_one_that_is_missing(
+    study: Study, write: Write
+) -> None:
+    study["privacy"]["confidense"] = study["privacy"].pop("confidence")
+
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(study))
+
+    assert "params.yaml is not a valid study" in str(error.value)
+    assert "  privacy.confidence: Field required" in str(error.value)
+    assert "  privacy.confidense: Extra inputs are not permitted (got 0.95)" in str(error.value)
+
+
+def test_a_mistyped_section_is_named(study: Study, write: Write) -> None:
+    study["difusion"] = study.pop("diffusion")
+
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(study))
+
+    assert "  diffusion: Field required" in str(error.value)
+    assert "  difusion: Extra inputs are not permitted" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("classifier", "num_steps", "160", "valid integer (got '160')"),
+        ("classifier", "num_steps", 160.0, "valid integer (got 160.0)"),
+        ("classifier", "num_steps", True, "valid integer (got True)"),
+        ("classifier", "num_steps", None, "valid integer (got None)"),
+        ("classifier", "learning_rate", "fast", "valid number (got 'fast')"),
+        ("cohort", "has_mask", "yes", "valid boolean (got 'yes')"),
+        ("cohort", "sequences", "t1", "valid tuple (got 't1')"),
+        ("cohort", "labels", ["idh"], "valid dictionary (got ['idh'])"),
+        ("task", "label", 1, "valid string (got 1)"),
+    ],
+)
+def test_a_value_of_another_type_is_named_and_shown(
+    study: Study, write: Write, section: str, key: str, value: object, message: str
+) -> None:
+    """Nothing is converted: what looks like a number in quotes is a string."""
+    study[section][key] = value
+
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(study))
+
+    assert f"  {section}.{key}: Input should be a {message}" in str(error.value)
+
+
+def test_every_problem_of_a_study_is_listed(study: Study, write: Write) -> None:
+    study["classifier"]["num_steps"] = 0
+    study["evaluation"]["margin"] = "small"
+
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(study))
+
+    assert "  classifier.num_steps: Input should be greater than 0 (got 0)" in str(error.value)
+    assert "  evaluation.margin: Input should be a valid number" in str(error.value)
+
+
+def spoil(*path: str, value: object) -> Callable[[Study], None]:
+    """Return a change of one value of a study."""
+
+    def change(study: Study) -> None:
+        section = study
+        for key in path[:-1]:
+            section = section[key]
+        section[path[-1]] = value
+
+    return change
+
+
+UNKNOWN_NAMES: dict[str, tuple[Callable[[Study], None], str]] = {
+    "a site to train at": (
+        spoil("sites", "training", value=["alder", "birch", "zelkova"]),
+        r"sites: `all` must be `training` followed by `external`: .*'zelkova'",
+    ),
+    "a site to test at": (
+        spoil("sites", "external", value=["dogwood", "zelkova"]),
+        r"sites: `all` must be `training` followed by `external`: .*'zelkova'",
+    ),
+    "a site with overrides": (
+        spoil("overrides", "zelkova", value={}),
+        r"overrides names \[.*'zelkova'\], but must name every site of \['alder', ",
+    ),
+    "a site without a phantom": (
+        spoil("sites", value={"all": ["oak", "elm"], "training": ["oak"], "external": ["elm"]}),
+        r"phantom\.sites \['alder', .*\] must be sites\.all \['elm', 'oak'\]",
+    ),
+    "a strategy's site": (
+        spoil("strategies", value=["centralized", "local-zelkova"]),
+        r"unknown strategies \['local-zelkova'\]; there are \['local-alder', ",
+    ),
+    "the task's label": (
+        spoil("task", "label", value="grade"),
+        r"task\.label 'grade' is not in cohort\.labels \['idh', 'tumour_type'\]",
+    ),
+    "the task's positive class": (
+        spoil("task", "positive", value="Mutant"),
+        r"task\.positive 'Mutant' is not in the classes \['wildtype', 'mutant'\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN_NAMES)
+def test_a_name_that_a_study_does_not_know_is_told_the_known_ones(
+    study: Study, write: Write, name: str
+) -> None:
+    change, message = UNKNOWN_NAMES[name]
+    change(study)
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
+def test_a_missing_params_file_is_told_who_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"params\.yaml does not exist; `sitesynth study use"):
+        load_settings(tmp_path / "params.yaml")
+
+
+def test_a_folder_is_no_params_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot be read \(Is a directory\)"):
+        load_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"study: [phantom", "params.yaml is not YAML"),
+        (b"study: a\nstudy: b\n", "params.yaml is not YAML: .*duplicate key"),
+        (b"study: M\xfcller\n", "params.yaml is not YAML: .*0xfc"),
+        (b"", "params.yaml must hold the sections of a study, but holds None"),
+        (b"- phantom\n", r"must hold the sections of a study, but holds \['phantom'\]"),
+    ],
+    ids=["bracket left open", "key twice", "not UTF-8", "empty", "a list"],
+)
+def test_a_params_file_that_holds_no_study_is_named(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "params.yaml").write_bytes(content)
+
+    with pytest.raises(SettingsError, match=f"(?s){message}"):
+        load_settings(tmp_path / "params.yaml")
