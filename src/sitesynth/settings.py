@@ -311,6 +311,9 @@ class DiffusionSettings(Section):
     depth: Count
     """Blocks of the transformer."""
 
+    num_views: Count
+    """Encodings kept of each training scan: as it is, mirrored, and then shifted ones."""
+
     condition_dropout: Fraction
     """Probability that a scan's label is hidden, which trains the unconditional flow."""
 

@@ -88,6 +88,7 @@ def write_site(folder: Path, site: str) -> None:
             patch=(1, 1, 1),
             width=32,
             depth=1,
+            num_views=3,
             condition_dropout=0.1,
             ema_decay=0.9,
             learning_rate=1e-3,

@@ -44,6 +44,7 @@ def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None =
             patch=(1,) * len(grid),
             width=32,
             depth=1,
+            num_views=3,
             condition_dropout=0.1,
             ema_decay=0.9,
             learning_rate=1e-3,

@@ -63,8 +63,8 @@ def train_flow(
             num_classes=num_classes,
             num_channels=latents.presence.shape[1],
         )
-    sides = scale.normalize(latents.mean.flatten(0, 1))
-    model.fit_gaussian(sides, labels.repeat_interleave(2))
+    views = scale.normalize(latents.mean.flatten(0, 1))
+    model.fit_gaussian(views, labels.repeat_interleave(latents.mean.shape[1]))
     model.to(device)
     average = Average(model, settings.ema_decay)
 
@@ -131,7 +131,8 @@ def train_diffusion(
         TrainingError: If the autoencoder has collapsed, or the loss diverges.
     """
     training, held_out = images.in_split("train"), images.in_split("validation")
-    latents = encode_scans(training, autoencoder)
+    views = seeds.generator(seed, "diffusion", site, "views")
+    latents = encode_scans(training, autoencoder, num_views=settings.num_views, rng=views)
     labels = training.labels(label, classes)
     scale = measure_scale(latents)
     flow_network = train_flow(
@@ -153,7 +154,7 @@ def train_diffusion(
                 "validation",
                 held_out_losses(
                     flow_network,
-                    encode_scans(held_out, autoencoder),
+                    encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views),
                     held_out.labels(label, classes),
                     scale,
                     seed=seed,

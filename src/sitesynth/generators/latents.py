@@ -1,33 +1,38 @@
 """Latents of a site's training scans: encoded once, scaled once.
 
 The encoder's mean and standard deviation are kept, so that each step draws a new latent from them
-(as a step on the images would). Each scan is encoded as it is and mirrored: a small site needs the
-augmentation, and it survives the caching this way.
+(as a step on the images would). Each scan is encoded in several views: as it is, mirrored, and then
+shifted by a few voxels, every other one mirrored too. A small site needs the augmentation, against
+remembering its patients most of all, and it survives the caching this way.
 
 The flow works on *scaled* latents: each channel has mean 0, and one number for all channels makes
 their mean square 1 over all training latents. One number, not one per channel, so that what is
 faint in the images stays faint in the flow's loss. The scale is part of the generator: without it,
 its weights mean nothing.
 
-Axes: n = scans, k = latent channels, then the latent grid.
+Axes: n = scans, v = views, k = latent channels, then the latent grid.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from sitesynth.errors import TrainingError
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.images import ImageSet
 
 
-__all__ = ["LatentScale", "Latents", "encode_scans", "measure_scale"]
+__all__ = ["LatentScale", "Latents", "encode_scans", "measure_scale", "views_of"]
 
 BATCH_SIZE = 8
+MAX_SHIFT = 2
+"""Voxels per axis by which a view may be shifted."""
+NUM_UNSHIFTED = 2
 
 
 @final
@@ -54,30 +59,63 @@ class LatentScale:
 @final
 @dataclass(frozen=True)
 class Latents:
-    """What the encoder made of some scans, original and mirrored."""
+    """What the encoder made of some scans, in several views each."""
 
-    mean: Float[Tensor, "n 2 k ..."]
-    std: Float[Tensor, "n 2 k ..."]
+    mean: Float[Tensor, "n v k ..."]
+    std: Float[Tensor, "n v k ..."]
     presence: Bool[Tensor, "n c"]
 
     def draw(self, indices: Tensor, *, rng: torch.Generator) -> Float[Tensor, "m k ..."]:
-        """Draw a raw latent of each chosen scan, from its original or its mirrored encoding."""
-        side = torch.randint(2, (len(indices),), generator=rng)
-        mean, std = self.mean[indices, side], self.std[indices, side]
+        """Draw a raw latent of each chosen scan, from one of its views."""
+        view = torch.randint(self.mean.shape[1], (len(indices),), generator=rng)
+        mean, std = self.mean[indices, view], self.std[indices, view]
         return mean + std * torch.randn(mean.shape, generator=rng)
 
 
 @torch.no_grad()
-def encode_scans(images: ImageSet, autoencoder: Autoencoder) -> Latents:
-    """Encode scans as they are and mirrored, a few at a time."""
+def encode_scans(
+    images: ImageSet, autoencoder: Autoencoder, *, num_views: int, rng: torch.Generator
+) -> Latents:
+    """Encode scans in several views, a few scans at a time.
+
+    Args:
+        images: The scans.
+        autoencoder: What encodes them.
+        num_views: Encodings of each scan: as it is, mirrored, and then shifted ones.
+        rng: Source of the shifts.
+    """
     means, stds = [], []
     for start in range(0, len(images), BATCH_SIZE):
         stop = min(start + BATCH_SIZE, len(images))
         batch, has = images.load(range(start, stop)), images.presence[start:stop]
-        sides = [autoencoder.encode(side, has) for side in (batch, batch.flip(2))]
-        means.append(torch.stack([mean for mean, _ in sides], dim=1))
-        stds.append(torch.stack([std for _, std in sides], dim=1))
+        views = [
+            autoencoder.encode(view, has) for view in views_of(batch, num_views=num_views, rng=rng)
+        ]
+        means.append(torch.stack([mean for mean, _ in views], dim=1))
+        stds.append(torch.stack([std for _, std in views], dim=1))
     return Latents(torch.cat(means), torch.cat(stds), images.presence)
+
+
+def views_of(
+    images: Float[Tensor, "n c ..."], *, num_views: int, rng: torch.Generator
+) -> Iterator[Float[Tensor, "n c ..."]]:
+    """Show scans as they are, mirrored, and then shifted: each by its own few voxels along an axis.
+
+    What a shift brings in from outside repeats the edge.
+    """
+    grid = images.shape[2:]
+    edged = nn.functional.pad(images, [MAX_SHIFT] * (2 * len(grid)), mode="replicate")
+    for number in range(num_views):
+        corners = torch.randint(2 * MAX_SHIFT + 1, (len(images), len(grid)), generator=rng)
+        if number < NUM_UNSHIFTED:
+            corners = torch.full_like(corners, MAX_SHIFT)
+        view = torch.stack(
+            [
+                scan[(slice(None), *(slice(c, c + g) for c, g in zip(corner, grid, strict=True)))]
+                for scan, corner in zip(edged, corners.tolist(), strict=True)
+            ]
+        )
+        yield view.flip(2) if number % 2 else view
 
 
 def measure_scale(latents: Latents) -> LatentScale:

@@ -40,6 +40,7 @@ CONFIG = GeneratorConfig(
         patch=(2, 2),
         width=32,
         depth=1,
+        num_views=3,
         condition_dropout=0.1,
         ema_decay=0.9,
         learning_rate=1e-3,

@@ -5,7 +5,7 @@ import torch
 
 from sitesynth import seeds
 from sitesynth.errors import TrainingError
-from sitesynth.generators.latents import Latents, LatentScale, measure_scale
+from sitesynth.generators.latents import Latents, LatentScale, measure_scale, views_of
 
 
 def latents_of(mean: torch.Tensor, std: float) -> Latents:
@@ -42,3 +42,22 @@ def test_a_collapsed_autoencoder_is_an_error() -> None:
     """Constant latents have no scale, and a flow over them would divide by zero."""
     with pytest.raises(TrainingError, match="collapsed"):
         measure_scale(latents_of(torch.ones(2, 2, 1, 4, 4), 0.0))
+
+
+def test_the_first_views_are_the_scan_and_its_mirror_image_and_the_rest_are_shifted() -> None:
+    """A shift moves a scan's middle by at most two voxels, each by its own, and cuts no hole."""
+    images = torch.zeros(6, 1, 9, 9)
+    images[:, :, 4, 4] = 1.0
+    images += torch.linspace(1, 2, 9).reshape(1, 1, 9, 1)
+    views = list(views_of(images, num_views=5, rng=seeds.generator(0, "views")))
+    places = [view.flatten(1).argmax(dim=1) for view in views]
+
+    assert torch.equal(views[0], images)
+    assert torch.equal(views[1], images.flip(2))
+    assert len(views) == 5
+    for view, place in zip(views[2:], places[2:], strict=True):
+        rows, columns = place // 9, place % 9
+        assert float(view.min()) >= 1.0
+        assert int((rows - 4).abs().max()) <= 2
+        assert int((columns - 4).abs().max()) <= 2
+        assert len(set(place.tolist())) > 1
