@@ -321,7 +321,7 @@ class DiffusionSettings(Section):
     """Decay per step of the averaged weights that are kept."""
 
     learning_rate: Positive
-    """Peak step size of AdamW."""
+    """Peak step size: of Muon in the blocks of the transformer, of AdamW in the rest."""
 
     batch_size: Count
     """Latents per step."""

@@ -3,18 +3,20 @@
 A step's randomness is its own: the loss of step k draws from a generator derived from (seed, scope,
 k). So a resumed run needs no generator's state, and takes the very steps an undisturbed one would.
 
-Resuming is exact: weights, averaged weights, both moments of AdamW and the step's number are kept;
-the learning rate is a function of the step. A checkpoint is a safetensors file, written whole.
+Resuming is exact: weights, averaged weights, the optimizers' moments and the step's number are
+kept; the learning rate is a function of the step. A checkpoint is a safetensors file, written
+whole.
 """
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, final
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -138,11 +140,16 @@ def train(
     num_steps: int,
     learning_rate: float,
     weight_decay: float = 0.0,
+    matrices: Sequence[nn.Parameter] = (),
     average: Average | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> None:
-    """Take `num_steps` steps of AdamW on a model, in place.
+    """Take `num_steps` steps of AdamW on a model, in place; of Muon on some of its matrices.
+
+    Muon (Jordan et al., 2024) steps along the momentum with all its singular values made equal. Its
+    steps are scaled to the size of AdamW's (Liu et al., 2025, "Muon is scalable", equation 4), so
+    that one step size serves both.
 
     Args:
         model: The model, on its device.
@@ -151,6 +158,7 @@ def train(
         num_steps: Steps of the whole run, those before an interruption included.
         learning_rate: Peak step size; see `learning_rate_at`.
         weight_decay: Decoupled weight decay.
+        matrices: Weights of two axes that Muon steps; AdamW steps all others.
         average: Follows the weights, if given.
         checkpoint: Where the state is kept about every 20 seconds; continued from if it exists.
         on_step: Told each step's losses.
@@ -159,19 +167,18 @@ def train(
         TrainingError: If the loss is no longer a finite number.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=learning_rate, weight_decay=weight_decay, foreach=True
-    )
+    optimizers = _optimizers(trained, matrices, learning_rate, weight_decay)
     done = 0
     if checkpoint is not None and checkpoint.exists():
-        done = _restore(checkpoint, model, optimizer, average)
+        done = _restore(checkpoint, model, optimizers, average)
     saved_at = time.monotonic()
     model.train()
     for step in range(done + 1, num_steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, num_steps=num_steps, peak=learning_rate)
+        rate = learning_rate_at(step, num_steps=num_steps, peak=learning_rate)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
         losses = losses_at(step)
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         losses["loss"].backward()
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not math.isfinite(values["loss"]):
@@ -180,49 +187,79 @@ def train(
                 "Lower learning_rate (a third is a good next try) and check the input's range."
             )
         nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if average is not None:
             average.update(model, step)
         on_step(step, values)
         if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-            _save(checkpoint, model, optimizer, average, step)
+            _save(checkpoint, model, optimizers, average, step)
             saved_at = time.monotonic()
     model.eval()
+
+
+def _optimizers(
+    trained: Sequence[nn.Parameter],
+    matrices: Sequence[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float,
+) -> list[torch.optim.Optimizer]:
+    apart = {id(matrix) for matrix in matrices}
+    others = [parameter for parameter in trained if id(parameter) not in apart]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(others, lr=learning_rate, weight_decay=weight_decay, foreach=True)
+    ]
+    if matrices:
+        optimizers.append(
+            torch.optim.Muon(
+                list(matrices),
+                lr=learning_rate,
+                weight_decay=weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
 
 
 def _save(
     path: Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     average: Average | None,
     step: int,
 ) -> None:
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     if average is not None:
         tensors |= {f"average/{name}": value for name, value in average.weights.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{number}/{index}/{name}": t for name, t in state.items()}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
         save_file(whole, temporary, metadata={"step": str(step)})
 
 
 def _restore(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+    path: Path,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    average: Average | None,
 ) -> int:
     """Put a saved state back, and return the number of the last step it has taken."""
-    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        step = int(file.metadata()["step"])
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
-    for name, value in tensors.items():
+    for name, value in load_file(path).items():
         part, _, key = name.partition("/")
         parts[part][key] = value
     model.load_state_dict(parts["model"])
     if average is not None:
         for name, value in parts["average"].items():
             average.weights[name].copy_(value)
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in parts["optimizer"].items():
-        index, _, key = name.partition("/")
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return int(state[0]["step"])
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    for key, value in parts["optimizer"].items():
+        number, index, name = key.split("/")
+        states[int(number)].setdefault(int(index), {})[name] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return step

@@ -32,14 +32,29 @@ def losses_for(
     return losses_at
 
 
+def matrices_of(model: nn.Module) -> list[nn.Parameter]:
+    """Return the network's inner matrix."""
+    return [model.get_parameter("0.weight")]
+
+
+@pytest.mark.parametrize("matrices", [lambda model: [], matrices_of], ids=["adamw", "muon"])
 def test_a_killed_training_continues_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    matrices: Callable[[nn.Module], list[nn.Parameter]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Weights, averages, moments and the learning rate all come back: equality is bit for bit."""
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
     straight = model_of("weights")
     average = Average(straight, 0.9)
-    train(straight, losses_for(straight), num_steps=12, learning_rate=1e-2, average=average)
+    train(
+        straight,
+        losses_for(straight),
+        num_steps=12,
+        learning_rate=1e-2,
+        matrices=matrices(straight),
+        average=average,
+    )
 
     checkpoint = tmp_path / "state.safetensors"
     killed = model_of("weights")
@@ -49,6 +64,7 @@ def test_a_killed_training_continues_to_the_same_weights(
             losses_for(killed, stop_at=8),
             num_steps=12,
             learning_rate=1e-2,
+            matrices=matrices(killed),
             average=Average(killed, 0.9),
             checkpoint=checkpoint,
         )
@@ -60,6 +76,7 @@ def test_a_killed_training_continues_to_the_same_weights(
         losses_for(resumed),
         num_steps=12,
         learning_rate=1e-2,
+        matrices=matrices(resumed),
         average=resumed_average,
         checkpoint=checkpoint,
         on_step=lambda step, losses: steps.append(step),
@@ -69,6 +86,29 @@ def test_a_killed_training_continues_to_the_same_weights(
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])
         assert torch.equal(average.weights[name], resumed_average.weights[name])
+
+
+def test_muon_steps_the_same_way_in_every_direction() -> None:
+    """A gradient diag(3, 1) would move a matrix three times as far along its first axis.
+
+    Muon makes both singular values about 1 (five Newton-Schulz steps leave 0.7 to 1.2), and AdamW's
+    first step moves each number of the bias by the step size.
+    """
+    model = nn.Linear(2, 2)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    slopes = torch.tensor([[3.0, 0.0], [0.0, 1.0]])
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        return {"loss": (model.weight * slopes).sum() + model.bias.sum()}
+
+    train(
+        model, losses_at, num_steps=1, learning_rate=1.0, matrices=[model.get_parameter("weight")]
+    )
+
+    along = -model.weight.detach().diagonal()
+    assert 0.5 < float(along[0] / along[1]) < 2.0
+    assert torch.allclose(model.bias.detach(), torch.tensor(-1.0), atol=1e-4)
 
 
 def test_a_loss_that_is_no_number_stops_the_training() -> None:

@@ -87,6 +87,7 @@ def train_flow(
         losses_at,
         num_steps=settings.num_steps,
         learning_rate=settings.learning_rate,
+        matrices=model.network.matrices(),
         average=average,
         checkpoint=checkpoint,
         on_step=on_step,

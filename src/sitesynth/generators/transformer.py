@@ -65,6 +65,11 @@ class Transformer(nn.Module):
         exponents = torch.arange(NUM_FREQUENCIES) / NUM_FREQUENCIES
         self.register_buffer("frequencies", MAX_FREQUENCY**exponents, persistent=False)
 
+    def matrices(self) -> list[nn.Parameter]:
+        """Return the weights that map tokens to tokens: those that Muon is made for."""
+        layers = ("queries_keys_values", "project", "widen", "narrow")
+        return [block.get_parameter(f"{layer}.weight") for block in self.blocks for layer in layers]
+
     def forward(
         self,
         latents: Float[Tensor, "n k ..."],
