@@ -1,6 +1,6 @@
 """Fit one strategy: all its seeds."""
 
-from pipelines._stage import In, Out, Scratch, main
+from pipelines._stage import In, Measured, Out, Scratch, main
 from sitesynth.classifiers.ensemble import write_ensemble
 from sitesynth.history import History
 from sitesynth.images import read_images
@@ -13,8 +13,9 @@ from sitesynth.settings import (
     SiteSettings,
     TaskSettings,
 )
+from sitesynth.storage import write_json
 from sitesynth.strategies.fitting import fit_strategy
-from sitesynth.tracking import Run
+from sitesynth.tracking import OnStep, Run
 
 
 def run(
@@ -23,6 +24,7 @@ def run(
     images: In,
     synthetic: In,
     model: Out,
+    traffic: Measured,
     cohort: CohortSettings,
     sites: SiteSettings,
     task: TaskSettings,
@@ -34,31 +36,57 @@ def run(
     scratch: Scratch,
     tracked: Run,
 ) -> None:
-    """Read the training sites' scans and the synthetic cohort; write the strategy's classifier."""
+    """Read the training sites' scans and the synthetic cohort; write the strategy's classifier.
+
+    On a federated engine, each site's scans are read by that site's own process and not here.
+    """
     history = History(scratch / "history.csv")
+    sent = None
     with tracked.progress(classifier.num_seeds * classifier.num_steps, strategy) as show:
-        ensemble = fit_strategy(
-            strategy,
-            real={site: read_images(images / site) for site in sites.training},
-            synthetic={site: read_images(synthetic / site) for site in sites.training},
-            label=task.label,
-            classes=cohort.labels[task.label],
-            positive=task.positive,
-            grid=grid,
-            intensity=intensity,
-            classifier=classifier,
-            federated=federated,
-            seed=seed,
-            on_step_of=lambda member: history.and_also(
+
+        def on_step_of(member: int) -> OnStep:
+            return history.and_also(
                 lambda step, losses: show(
                     member * classifier.num_steps + step,
                     {f"{name}_seed_{member}": value for name, value in losses.items()},
                 ),
                 member=str(member),
-            ),
-        )
+            )
+
+        if strategy == "federated" and federated.engine == "nvflare":
+            # NVFlare takes half a second to import, and no other strategy needs it.
+            from sitesynth.strategies.federation import fit_federation  # noqa: PLC0415
+
+            ensemble, sent = fit_federation(
+                images,
+                cohort=cohort,
+                sites=sites,
+                task=task,
+                grid=grid,
+                intensity=intensity,
+                classifier=classifier,
+                federated=federated,
+                seed=seed,
+                on_step_of=on_step_of,
+            )
+        else:
+            ensemble = fit_strategy(
+                strategy,
+                real={site: read_images(images / site) for site in sites.training},
+                synthetic={site: read_images(synthetic / site) for site in sites.training},
+                label=task.label,
+                classes=cohort.labels[task.label],
+                positive=task.positive,
+                grid=grid,
+                intensity=intensity,
+                classifier=classifier,
+                federated=federated,
+                seed=seed,
+                on_step_of=on_step_of,
+            )
     write_ensemble(model, ensemble)
     history.write(model / "history.csv")
+    write_json(traffic, sent)
     tracked.log_metrics({"threshold": ensemble.config.threshold})
 
 

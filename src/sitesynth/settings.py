@@ -422,7 +422,10 @@ class ClassifierSettings(Section):
 
 
 class FederatedSettings(Section):
-    """Federated averaging (McMahan et al., 2017)."""
+    """Federated averaging (McMahan et al., 2017), and two ways to steady it."""
+
+    engine: Literal["in_process", "nvflare"]
+    """A loop in one process, or NVFlare with one process per site; the weights are the same."""
 
     num_rounds: Count
     """Exchanges of weights between the sites and the hub."""
@@ -432,6 +435,35 @@ class FederatedSettings(Section):
 
     weighting: Literal["scans", "equal"]
     """What a site's weights count by in the average."""
+
+    proximal_weight: Annotated[float, Field(ge=0.0)]
+    """The mu of FedProx (Li et al., 2020): holds local steps near the hub's weights; 0 for none."""
+
+    hub_learning_rate: Positive
+    """The hub's step along the average change (FedOpt, Reddi et al., 2021); 1 takes the average."""
+
+    hub_momentum: Annotated[float, Field(ge=0.0, lt=1.0)]
+    """Share of the hub's last step that is added to its next; 0 for none."""
+
+    min_sites: Count | None
+    """Usable answers without which a round ends the study; null asks for every training site."""
+
+    max_update_ratio: Annotated[float, Field(gt=1.0)]
+    """A change this many times the round's (lower) median change is not usable."""
+
+    patience_s: Count
+    """Seconds the hub waits for the sites' answers in a round; NVFlare only."""
+
+    @property
+    def algorithm(self) -> str:
+        """Name of what the knobs amount to."""
+        hub = self.hub_learning_rate != 1.0 or self.hub_momentum > 0
+        return {
+            (False, False): "fedavg",
+            (True, False): "fedprox",
+            (False, True): "fedopt",
+            (True, True): "fedprox with fedopt",
+        }[self.proximal_weight > 0, hub]
 
 
 class EvaluationSettings(Section):
@@ -527,6 +559,12 @@ def _disagreements(settings: Settings) -> Iterator[str]:
         yield (
             f"federated.num_rounds {settings.federated.num_rounds} exceeds "
             f"classifier.num_steps {settings.classifier.num_steps}: a round needs a step"
+        )
+    quorum, sites = settings.federated.min_sites, len(settings.sites.training)
+    if quorum is not None and quorum > sites:
+        yield (
+            f"federated.min_sites {quorum} exceeds the {sites} training sites "
+            f"{list(settings.sites.training)}: no round could reach it (null asks for all of them)"
         )
 
 

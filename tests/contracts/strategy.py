@@ -1,5 +1,7 @@
 """What every `Strategy` promises, whichever it is."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -40,8 +42,8 @@ def site_of(name: str) -> Site:
     """Return a site with scans to learn from and scans to try models on."""
     held_out = bright_and_dark(f"{name} held out")
 
-    def validate(model: nn.Module) -> ValidationScore:
-        return score(model, held_out, positive=1)
+    def validate(models: Sequence[nn.Module]) -> ValidationScore:
+        return score(models, held_out, positive=1)
 
     return Site(real=bright_and_dark(name), synthetic=None, validate=validate)
 

@@ -60,6 +60,12 @@ def test_sequences_keep_their_order(study: Study, write: Write) -> None:
     assert load_settings(write(study)).cohort.sequences == ("t2", "t1")
 
 
+def test_a_quorum_that_no_round_could_reach_is_shown(study: Study, write: Write) -> None:
+    study["federated"]["min_sites"] = 4
+    with pytest.raises(SettingsError, match=r"min_sites 4 exceeds the 3 training sites \['alder'"):
+        load_settings(write(study))
+
+
 def test_a_mistyped_key_is_named_and_so_is_the_one_that_is_missing(
     study: Study, write: Write
 ) -> None:

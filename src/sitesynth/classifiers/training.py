@@ -157,6 +157,7 @@ def train_on(
     scope: Sequence[str | int],
     seed: int,
     num_steps: int,
+    penalty: Callable[[], Tensor] | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> None:
     """Train a classifier in place on one pool of scans.
@@ -168,6 +169,7 @@ def train_on(
         scope: Words that name this training's randomness.
         seed: Root seed of the study.
         num_steps: Optimizer steps.
+        penalty: Computes what is added to the loss.
         on_step: Told each step's loss.
 
     Raises:
@@ -187,7 +189,7 @@ def train_on(
         with autocast(device):
             logits = model(batch.to(device))
         loss = nn.functional.cross_entropy(logits.float(), examples.labels[chosen].to(device))
-        return {"loss": loss}
+        return {"loss": loss if penalty is None else loss + penalty()}
 
     train(
         model,
@@ -238,9 +240,16 @@ def thresholds() -> list[float]:
     return [(step + 1) / (NUM_THRESHOLDS + 1) for step in range(NUM_THRESHOLDS)]
 
 
-def score(model: nn.Module, held_out: Examples, *, positive: int) -> ValidationScore:
-    """Try a model on held-out scans of one site."""
-    return score_probabilities(predict(model, held_out.images), held_out.labels, positive=positive)
+def score(models: Sequence[nn.Module], held_out: Examples, *, positive: int) -> ValidationScore:
+    """Try models on held-out scans of one site: one alone, or the mean of what several predict."""
+    if len(models) == 1:
+        probabilities = predict(models[0], held_out.images)
+    else:
+        each = [predict(model, held_out.images)[:, positive] for model in models]
+        chance = torch.stack(each).mean(dim=0)
+        both = [1 - chance, chance] if positive == 1 else [chance, 1 - chance]
+        probabilities = torch.stack(both, dim=1)
+    return score_probabilities(probabilities, held_out.labels, positive=positive)
 
 
 def score_probabilities(
@@ -290,5 +299,5 @@ def choose_threshold(pooled: ValidationScore) -> float:
     return max(best)[2]
 
 
-Validator = Callable[[nn.Module], ValidationScore]
-"""A site's offer to try a model on its held-out scans and to tell sums only."""
+Validator = Callable[[Sequence[nn.Module]], ValidationScore]
+"""A site's offer to try models, together, on its held-out scans and to tell sums only."""

@@ -1,8 +1,9 @@
 """Fitting a strategy on image sets: who sees what, several seeds, one decision threshold."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
 
-import torch
 from torch import nn
 
 from sitesynth import seeds
@@ -16,7 +17,6 @@ from sitesynth.classifiers.training import (
     examples_of,
     pool_scores,
     score,
-    score_probabilities,
 )
 from sitesynth.images import ImageSet
 from sitesynth.settings import (
@@ -29,7 +29,7 @@ from sitesynth.strategies.catalogue import admit, build_strategy, needs_real, ne
 from sitesynth.tracking import OnStep
 
 
-__all__ = ["fit_strategy"]
+__all__ = ["SiteLoader", "fit_strategy"]
 
 
 def fit_strategy(
@@ -70,25 +70,16 @@ def fit_strategy(
     Raises:
         TrainingError: If a site lacks a class to learn from, or a loss diverges.
     """
-    held_out = {
-        site: _load({site: images.in_split("validation")}, label, classes, "real")[site]
-        for site, images in real.items()
-    }
+    known = SiteLoader(label, tuple(classes), positive)
     sites = admit(
         name,
-        real=_load(
-            {site: images.in_split("train") for site, images in real.items()},
-            label,
-            classes,
-            "real",
-        )
+        real={site: known.load(images.in_split("train"), "real") for site, images in real.items()}
         if needs_real(name)
         else {},
-        synthetic=_load(synthetic, label, classes, "synthetic") if needs_synthetic(name) else {},
-        validators={
-            site: _validator(examples, positive=classes.index(positive))
-            for site, examples in held_out.items()
-        },
+        synthetic={site: known.load(images, "synthetic") for site, images in synthetic.items()}
+        if needs_synthetic(name)
+        else {},
+        validators={site: known.validator(images) for site, images in real.items()},
     )
     first = next(iter(real.values()))
 
@@ -106,42 +97,40 @@ def fit_strategy(
         strategy.fit(sites, build, seed=seed, member=member, on_step=on_step_of(member))
         for member in range(classifier.num_seeds)
     ]
+    pooled = pool_scores([site.validate(members) for site in sites.values()])
     config = ClassifierConfig(
         strategy=name,
         label=label,
         classes=tuple(classes),
         positive=positive,
-        threshold=0.5,
+        threshold=choose_threshold(pooled),
         sequences=first.sequences,
         grid=grid,
         intensity=intensity,
         classifier=classifier,
     )
-    untuned = Ensemble(config, members)
-    scores = [_score_ensemble(untuned, held_out[site]) for site in sites]
-    threshold = choose_threshold(pool_scores(scores))
-    return Ensemble(config.model_copy(update={"threshold": threshold}), members)
+    return Ensemble(config, members)
 
 
-def _load(
-    sets: Mapping[str, ImageSet], label: str, classes: Sequence[str], origin: str
-) -> dict[str, Examples]:
-    return {
-        site: examples_of([images], label=label, classes=classes, origins=[origin])
-        for site, images in sets.items()
-    }
+@final
+@dataclass(frozen=True, slots=True)
+class SiteLoader:
+    """Loads what a site offers to a task: scans to learn from, and judgements of models."""
 
+    label: str
+    classes: tuple[str, ...]
+    positive: str
 
-def _validator(held_out: Examples, *, positive: int) -> Validator:
-    def validate(model: nn.Module) -> ValidationScore:
-        return score(model, held_out, positive=positive)
+    def load(self, images: ImageSet, origin: str) -> Examples:
+        """Load the labelled scans of one site."""
+        return examples_of([images], label=self.label, classes=self.classes, origins=[origin])
 
-    return validate
+    def validator(self, images: ImageSet) -> Validator:
+        """Return a site's offer to try models on its validation scans."""
+        held_out = self.load(images.in_split("validation"), "real")
+        positive = self.classes.index(self.positive)
 
+        def validate(models: Sequence[nn.Module]) -> ValidationScore:
+            return score(models, held_out, positive=positive)
 
-def _score_ensemble(ensemble: Ensemble, held_out: Examples) -> ValidationScore:
-    """Score the mean of the members' probabilities on one site's held-out scans."""
-    positive = ensemble.config.classes.index(ensemble.config.positive)
-    chance = ensemble.predict_members(held_out.images).mean(dim=0)
-    both = torch.stack([1 - chance, chance] if positive == 1 else [chance, 1 - chance], dim=1)
-    return score_probabilities(both, held_out.labels, positive=positive)
+        return validate

@@ -26,7 +26,7 @@ class Site:
     synthetic: Examples | None
     """What the hub sampled from the site's bundle; None where the strategy does not use it."""
     validate: Validator
-    """Tries a model on the site's held-out scans, and tells sums only."""
+    """Tries models on the site's held-out scans, and tells sums only."""
 
 
 Consortium = Mapping[str, Site]

@@ -22,7 +22,7 @@ class BestWeights:
 
     def look(self, model: nn.Module) -> float:
         """Ask every site how the model does, remember it if it is the best, return the loss."""
-        loss = pool_scores([validate(model) for validate in self.validators]).loss
+        loss = pool_scores([validate([model]) for validate in self.validators]).loss
         if loss < self.loss:
             self.loss = loss
             self.weights = {

@@ -7,9 +7,11 @@ from sitesynth.errors import SettingsError
 from sitesynth.settings import ClassifierSettings, FederatedSettings
 from sitesynth.strategies.averaging import average_weights
 from sitesynth.strategies.catalogue import admit, build_strategy
-from sitesynth.strategies.federated import Federated, steps_of_round, train_locally
+from sitesynth.strategies.federated import Federated
+from sitesynth.strategies.participant import train_locally
 from sitesynth.strategies.pooled import Pooled
 from sitesynth.strategies.protocol import Strategy
+from sitesynth.strategies.rounds import steps_of_round
 from tests.contracts.strategy import StrategyContract, bright_and_dark, build, site_of
 
 
@@ -25,7 +27,18 @@ CLASSIFIER = ClassifierSettings(
     validate_every=8,
     num_seeds=1,
 )
-FEDERATED = FederatedSettings(num_rounds=4, batch_size=8, weighting="scans")
+FEDERATED = FederatedSettings(
+    engine="in_process",
+    num_rounds=4,
+    batch_size=8,
+    weighting="scans",
+    proximal_weight=0.0,
+    hub_learning_rate=1.0,
+    hub_momentum=0.0,
+    min_sites=None,
+    max_update_ratio=10.0,
+    patience_s=60,
+)
 
 
 class TestPooled(StrategyContract):

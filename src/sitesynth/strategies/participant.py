@@ -1,0 +1,174 @@
+"""A site's half of a round: try the hub's weights, and train from them."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sitesynth.classifiers.training import Examples, train_on
+from sitesynth.settings import ClassifierSettings, FederatedSettings
+from sitesynth.strategies.answers import Answer, Question
+from sitesynth.strategies.averaging import Weights
+from sitesynth.strategies.protocol import Site
+from sitesynth.strategies.rounds import steps_of_round
+from sitesynth.tracking import OnStep
+from sitesynth.training import learning_rate_at
+
+
+__all__ = ["Participant", "join_members", "split_members", "train_locally"]
+
+
+@final
+class Participant:
+    """A site that answers the hub's questions."""
+
+    def __init__(
+        self,
+        name: str,
+        site: Site,
+        model: nn.Module,
+        *,
+        settings: ClassifierSettings,
+        federated: FederatedSettings,
+        seed: int,
+    ) -> None:
+        """Sit down with one's scans.
+
+        Args:
+            name: The site's name; names the randomness.
+            site: Its scans.
+            model: A classifier to work in, on its device; what it holds does not matter.
+            settings: The `classifier` section of params.yaml.
+            federated: The `federated` section of params.yaml.
+            seed: Root seed of the study.
+        """
+        self.name = name
+        self.site = site
+        self.model = model
+        self.settings = settings
+        self.federated = federated
+        self.seed = seed
+
+    def answer(self, question: Question, weights: Weights) -> Answer:
+        """Answer one question about some weights.
+
+        Raises:
+            TrainingError: If the local training diverges.
+        """
+        if question.kind == "decide":
+            return Answer({}, 0, (), self.site.validate(self._members(weights)))
+        self.model.load_state_dict(dict(weights))
+        if question.kind == "score":
+            return Answer({}, 0, (), self.site.validate([self.model]))
+        is_judged = question.number > 1
+        score = self.site.validate([self.model]) if is_judged else None
+        assert self.site.real is not None  # noqa: S101
+        losses: list[float] = []
+
+        def heard(_: int, told: Mapping[str, float]) -> None:
+            losses.append(told["loss"])
+
+        trained = train_locally(
+            self.model,
+            weights,
+            self.site.real,
+            settings=self.settings,
+            federated=self.federated,
+            site=self.name,
+            member=question.member,
+            number=question.number,
+            seed=self.seed,
+            on_step=heard,
+        )
+        return Answer(trained, len(self.site.real), tuple(losses), score)
+
+    def _members(self, weights: Weights) -> list[nn.Module]:
+        """Return the classifiers whose weights were joined."""
+        members = []
+        for part in split_members(weights).values():
+            model = copy.deepcopy(self.model)
+            model.load_state_dict(part)
+            members.append(model)
+        return members
+
+
+def join_members(members: Mapping[int, Weights]) -> dict[str, Tensor]:
+    """Return the weights of all members under the names `<member>/<name>`."""
+    return {
+        f"{number}/{name}": value
+        for number in sorted(members)
+        for name, value in members[number].items()
+    }
+
+
+def split_members(joined: Weights) -> dict[int, dict[str, Tensor]]:
+    """Return the weights of each member, in the order of their numbers."""
+    parts: dict[int, dict[str, Tensor]] = {}
+    for full, value in joined.items():
+        member, _, name = full.partition("/")
+        parts.setdefault(int(member), {})[name] = value
+    return dict(sorted(parts.items()))
+
+
+def train_locally(
+    model: nn.Module,
+    weights: Weights,
+    examples: Examples,
+    *,
+    settings: ClassifierSettings,
+    federated: FederatedSettings,
+    site: str,
+    member: int,
+    number: int,
+    seed: int,
+    on_step: OnStep = lambda step, losses: None,
+) -> dict[str, Tensor]:
+    """Do one site's half of a round: start from the hub's weights, return the site's own.
+
+    The optimizer starts anew each round, since its state never leaves the site; the peak step size
+    follows the cosine that a centralized training would be on by then.
+
+    Args:
+        model: A classifier to work in; what it holds on entry does not matter.
+        weights: The hub's weights.
+        examples: The site's training scans.
+        settings: The `classifier` section of params.yaml.
+        federated: The `federated` section of params.yaml.
+        site: The site's name; names the randomness.
+        member: Number of this training among the strategy's seeds.
+        number: Number of the round, from 1.
+        seed: Root seed of the study.
+        on_step: Told each step's loss.
+    """
+    model.load_state_dict(dict(weights))
+    rounds = federated.num_rounds
+    peak = learning_rate_at(number, num_steps=rounds + 1, peak=settings.learning_rate)
+    steps = steps_of_round(number, num_rounds=rounds, num_steps=settings.num_steps)
+    train_on(
+        model,
+        examples,
+        settings=settings.model_copy(
+            update={"learning_rate": peak, "batch_size": federated.batch_size}
+        ),
+        scope=("classifier", member, "federated", site, number),
+        seed=seed,
+        num_steps=steps,
+        penalty=_pull(model, federated.proximal_weight),
+        on_step=on_step,
+    )
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _pull(model: nn.Module, mu: float) -> Callable[[], Tensor] | None:
+    """Return the proximal term (Li et al., 2020): mu / 2 of the squared distance from here."""
+    if mu == 0:
+        return None
+    here = [(value, value.detach().clone()) for value in model.parameters()]
+
+    def penalty() -> Tensor:
+        squares = [(value.float() - start.float()).square().sum() for value, start in here]
+        return mu / 2 * torch.stack(squares).sum()
+
+    return penalty

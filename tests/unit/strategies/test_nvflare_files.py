@@ -1,0 +1,111 @@
+"""What is written for NVFlare, and what is not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from sitesynth.errors import MissingInputError, TrainingError
+from sitesynth.storage import write_json
+from sitesynth.strategies.federation import announce
+from sitesynth.strategies.nvflare_engine import (
+    COMPONENTS,
+    prepare_kit,
+    read_result,
+    sit_down,
+    site_file,
+    write_job,
+)
+from tests.unit.strategies import tiny_consortium as tiny
+
+
+def job(folder: Path) -> Path:
+    """Write the job of the tiny study."""
+    write_job(folder / "federated", *announce(**tiny.announced(tiny.settings())))
+    return folder / "federated"
+
+
+def kit(folder: Path, site: str) -> Path:
+    """Write what we touch of a startup kit."""
+    write_json(folder / "startup/fed_client.json", {"client": {"fqsn": site}})
+    write_json(
+        folder / "local/resources.json.default",
+        {"class_allow_list": ["nvflare.anything"], "components": ["kept"]},
+    )
+    return folder
+
+
+def test_a_job_is_configuration_and_weights(tmp_path: Path) -> None:
+    """No code, no path of a site, and the initial weights for the hub alone."""
+    found = job(tmp_path)
+    files = sorted(str(path.relative_to(found)) for path in found.rglob("*") if path.is_file())
+
+    assert files == [
+        "hub/config/config_fed_server.json",
+        "hub/config/initial.safetensors",
+        "meta.json",
+        "site/config/config_fed_client.json",
+    ]
+    for name in files:
+        if name.endswith(".json"):
+            assert "/" not in (found / name).read_text().replace("\\/", "/"), name
+
+
+def test_a_job_names_our_two_classes(tmp_path: Path) -> None:
+    """Which are all that a prepared kit allows."""
+    found = job(tmp_path)
+    hub = json.loads((found / "hub/config/config_fed_server.json").read_text())
+    site = json.loads((found / "site/config/config_fed_client.json").read_text())
+    paths = [hub["workflows"][0]["path"], site["executors"][0]["executor"]["path"]]
+
+    assert tuple(paths) == COMPONENTS
+    ready = kit(tmp_path / "kit", "alder")
+    prepare_kit(ready, tiny.write_sites(tmp_path / "images") / "alder")
+    resources = json.loads((ready / "local/resources.json").read_text())
+    assert resources == {"class_allow_list": list(COMPONENTS), "components": ["kept"]}
+
+
+def test_a_site_opens_what_its_own_kit_names(tmp_path: Path) -> None:
+    """And says so, where the kit names nothing."""
+    told = tiny.announced(tiny.settings())
+    plan, _ = announce(**told)
+    images = tiny.write_sites(tmp_path / "images")
+    ready = kit(tmp_path / "kit", "birch")
+    prepare_kit(ready, images / "birch")
+    participant = sit_down("birch", plan, ready / "local")
+
+    assert participant.site.real is not None
+    assert len(participant.site.real) == 8
+    with pytest.raises(MissingInputError, match=r"alder\.json does not exist; the site alder must"):
+        sit_down("alder", plan, ready / "local")
+
+
+def test_what_is_no_kit_or_no_image_set_is_refused(tmp_path: Path) -> None:
+    """Before anything is written."""
+    with pytest.raises(MissingInputError, match="is no startup kit"):
+        prepare_kit(tmp_path, None)
+    ready = kit(tmp_path / "kit", "alder")
+    with pytest.raises(MissingInputError, match="holds no image set"):
+        prepare_kit(ready, tmp_path)
+    assert not site_file(ready / "local", "alder").exists()
+    assert not (ready / "local/resources.json").exists()
+
+
+def test_a_hub_that_gave_up_says_why(tmp_path: Path) -> None:
+    """A run without result is none; a reason is raised, whatever else is there."""
+    assert read_result(tmp_path) is None
+    (tmp_path / "failure.txt").write_text("birch slept")
+    with pytest.raises(TrainingError, match="birch slept"):
+        read_result(tmp_path)
+
+
+def test_initial_weights_are_the_members_own(tmp_path: Path) -> None:
+    """Two members begin from different weights, the same in every run."""
+    told = tiny.announced(tiny.settings())
+    (_, first), (_, again) = announce(**told), announce(**told)
+
+    assert sorted(first) == [0, 1]
+    for name, value in first[0].items():
+        assert torch.equal(value, again[0][name])
+    assert any(not torch.equal(value, first[1][name]) for name, value in first[0].items())
