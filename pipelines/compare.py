@@ -6,7 +6,7 @@ from pipelines._stage import In, Measured, Out, main
 from sitesynth.evaluation.comparisons import compare_strategies
 from sitesynth.evaluation.predictions import read_evaluations
 from sitesynth.evaluation.tables import render_comparison
-from sitesynth.exchange import ledger, measure_folder, read_seconds
+from sitesynth.exchange import ledger, measure_folder, read_seconds, read_traffic
 from sitesynth.settings import EvaluationSettings, FederatedSettings, SiteSettings, TaskSettings
 from sitesynth.storage import read_json, write_json
 from sitesynth.tracking import Run
@@ -57,6 +57,7 @@ def run(
             model_bytes=(classifiers / REFERENCE / "seed_0.safetensors").stat().st_size,
             bundle_bytes={site: measure_folder(bundles / site) for site in sites.training},
             seconds=read_seconds(timings, sites=sites.training),
+            measured=read_traffic(timings),
         ),
     )
     table = render_comparison(compared)

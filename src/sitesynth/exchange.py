@@ -18,7 +18,15 @@ from typing import Any, Final, final
 from sitesynth.storage import read_json
 
 
-__all__ = ["PAPER_SCALE", "Scale", "extrapolate", "ledger", "measure_folder", "read_seconds"]
+__all__ = [
+    "PAPER_SCALE",
+    "Scale",
+    "extrapolate",
+    "ledger",
+    "measure_folder",
+    "read_seconds",
+    "read_traffic",
+]
 
 Json = dict[str, Any]
 
@@ -73,6 +81,7 @@ def ledger(
     model_bytes: int,
     bundle_bytes: Mapping[str, int],
     seconds: Mapping[str, float | None],
+    measured: Mapping[str, Any] | None = None,
 ) -> Json:
     """Return the content of results/exchange.json.
 
@@ -86,6 +95,7 @@ def ledger(
         bundle_bytes: By site: everything in its bundle's folder.
         seconds: `federated_wall`, `federated_accelerator`, `one_shot_wall`,
             `one_shot_accelerator`: what was measured; None or absent if it was not.
+        measured: What a federated engine counted; None where nothing travelled.
     """
     federated = 2 * federated_rounds * num_sites * model_bytes
     one_shot = sum(bundle_bytes.values())
@@ -99,6 +109,7 @@ def ledger(
             "model_bytes": model_bytes,
             "wall_seconds": seconds.get("federated_wall"),
             "accelerator_seconds": seconds.get("federated_accelerator"),
+            "measured": None if measured is None else beside_formula(measured, federated),
         },
         "one_shot": {
             "rounds": 1,
@@ -113,6 +124,26 @@ def ledger(
         "statement": _state(federated_rounds, federated, one_shot, break_even),
         "paper_scale": extrapolate(PAPER_SCALE),
     }
+
+
+def beside_formula(measured: Mapping[str, Any], formula_bytes: int) -> Json:
+    """Return what an engine counted, per classifier too, and how it stands to the formula.
+
+    It exceeds the formula by what the formula leaves out: the last weights, which travel once more
+    to be tried, all classifiers' together, to choose a threshold, and the engine's own messages.
+    """
+    per_member = measured["bytes"] / measured["members"]
+    told = {key: value for key, value in measured.items() if key != "rounds"}
+    return told | {
+        "bytes_per_member": per_member,
+        "to_formula": per_member / formula_bytes,
+    }
+
+
+def read_traffic(folder: Path) -> Json | None:
+    """Read what the federated stage counted; None if it counted nothing, or was not run here."""
+    file = folder / "traffic/federated.json"
+    return read_json(file) if file.exists() else None
 
 
 def read_seconds(folder: Path, *, sites: Sequence[str]) -> dict[str, float | None]:

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from sitesynth.exchange import PAPER_SCALE, Scale, extrapolate, ledger, measure_folder
+from sitesynth.exchange import (
+    PAPER_SCALE,
+    Scale,
+    extrapolate,
+    ledger,
+    measure_folder,
+    read_traffic,
+)
+from sitesynth.storage import write_json
 
 
 def test_federated_bytes_go_both_ways_in_every_round() -> None:
@@ -76,3 +84,38 @@ def test_a_folder_is_measured_with_all_below_it(tmp_path: Path) -> None:
     (tmp_path / "deep/b").write_bytes(b"45")
 
     assert measure_folder(tmp_path) == 5
+
+
+def test_what_an_engine_counted_stands_beside_the_formula(tmp_path: Path) -> None:
+    """Two classifiers in 132 bytes are 66 each; 3 rounds of 2 x 5 bytes at 2 sites are 60."""
+    write_json(
+        tmp_path / "traffic/federated.json",
+        {"engine": "nvflare", "members": 2, "bytes": 132, "rounds": [{"number": 1}]},
+    )
+    found = ledger(
+        federated_rounds=3,
+        num_sites=2,
+        model_bytes=5,
+        bundle_bytes={"a": 10},
+        seconds={},
+        measured=read_traffic(tmp_path),
+    )["federated"]
+
+    assert found["bytes"] == 60
+    assert found["measured"] == {
+        "engine": "nvflare",
+        "members": 2,
+        "bytes": 132,
+        "bytes_per_member": 66.0,
+        "to_formula": 1.1,
+    }
+
+
+def test_nothing_counted_is_told_as_such(tmp_path: Path) -> None:
+    """The in-process engine sends nothing: its stage writes null, and an old ledger has no file."""
+    write_json(tmp_path / "null/traffic/federated.json", None)
+
+    assert read_traffic(tmp_path) is None
+    assert read_traffic(tmp_path / "null") is None
+    found = ledger(federated_rounds=1, num_sites=1, model_bytes=1, bundle_bytes={}, seconds={})
+    assert found["federated"]["measured"] is None
