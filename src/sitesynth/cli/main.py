@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from sitesynth.cli import bundles, cohorts, models, results, studies
+from sitesynth.cli import bundles, cohorts, federation, models, results, studies
 from sitesynth.errors import SitesynthError
 
 
@@ -26,6 +26,7 @@ for command in (
     cohorts.check,
     bundles.bundle,
     bundles.sample,
+    federation.federate,
     models.predict,
     models.promote,
     models.rollback,
