@@ -39,7 +39,7 @@ def run(
             sampling=sampling,
             seed=seed,
             purpose="privacy",
-            on_scan=lambda number: show(number, {}),
+            observe=lambda number, voxels: show(number + 1, {}),
         )
     found = audit_privacy(
         *described,

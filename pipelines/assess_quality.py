@@ -1,11 +1,15 @@
 """Measure how good a site's generator is, beside what real scans of the site would get."""
 
+import numpy as np
+
 from pipelines._stage import In, Out, main
 from sitesynth import seeds
 from sitesynth.audits import describe_real, describe_synthetic, extractor_for
 from sitesynth.generators.generator import read_generator
 from sitesynth.images import read_images
+from sitesynth.quality.appearance import AppearanceScores
 from sitesynth.quality.assessment import assess_quality, features_of
+from sitesynth.quality.conditions import assess_conditions
 from sitesynth.quality.matrix import write_features
 from sitesynth.settings import QualitySettings, SamplingSettings
 from sitesynth.storage import write_json
@@ -26,27 +30,55 @@ def run(
     tracked: Run,
 ) -> None:
     """Read a site's scans and its generator; write the quality audit, and features."""
-    scans = read_images(images)
-    training = scans.in_split("train")
-    extractor = extractor_for(scans.channels, len(scans.grid))
-    train, held_out = describe_real(training), describe_real(scans.in_split("validation"))
+    scans, generator = read_images(images), read_generator(encoder, model)
+    training, validation = scans.in_split("train"), scans.in_split("validation")
+    extractor, config = extractor_for(scans.channels, len(scans.grid)), generator.config
+    presence = {"train": training.presence, "held_out": validation.presence}
+    # A synthetic scan is looked at by the sequences of its real twin.
+    appearance = {
+        name: AppearanceScores(np.asarray(present), len(scans.sequences))
+        for name, present in {**presence, "synthetic": training.presence}.items()
+    }
+    train = describe_real(training, observe=appearance["train"].observe)
+    held_out = describe_real(validation, observe=appearance["held_out"].observe)
     with tracked.progress(len(training), f"quality of {site}") as show:
+
+        def observe(number: int, voxels: np.ndarray) -> None:
+            appearance["synthetic"].observe(number, voxels)
+            show(number + 1, {})
+
         synthetic = describe_synthetic(
-            read_generator(encoder, model),
+            generator,
             training,
             samples_per_scan=1,
             sampling=sampling,
             seed=seed,
             purpose="quality",
-            on_scan=lambda number: show(number, {}),
+            observe=observe,
         )
     found = assess_quality(
         train,
         held_out,
         synthetic,
+        appearance=appearance,
         extractor=extractor,
         settings=quality,
         rng=seeds.numpy_generator(seed, "quality", site),
+    )
+    asked, known = (
+        np.asarray(chosen.labels(config.label, config.classes)) for chosen in (training, validation)
+    )
+    found |= assess_conditions(
+        train,
+        held_out,
+        synthetic,
+        labels=(asked, known, asked),
+        classes=config.classes,
+        extractor=extractor,
+        grid=config.grid,
+        spacing_mm=config.spacing_mm,
+        num_resamples=quality.num_resamples,
+        rng=seeds.numpy_generator(seed, "quality", "conditions", site),
     )
     write_json(report, {"site": site, **found})
     write_features(features, features_of(train, held_out, synthetic, extractor=extractor))

@@ -26,7 +26,17 @@ from sitesynth.sampling import draw_noise, sample_images
 from sitesynth.settings import SamplingSettings
 
 
-__all__ = ["Described", "describe_real", "describe_synthetic", "extractor_for", "shrink"]
+__all__ = [
+    "Described",
+    "Observer",
+    "describe_real",
+    "describe_synthetic",
+    "extractor_for",
+    "shrink",
+]
+
+Observer = Callable[[int, np.ndarray], None]
+"""Is shown a scan, which is let go afterwards, and its number."""
 
 THUMBNAIL_VOXELS: Final = 32
 """Most voxels of a thumbnail along an axis."""
@@ -59,9 +69,13 @@ def extractor_for(channels: tuple[str, ...], dims: int) -> Extractor:
 
 
 def describe_real(
-    images: ImageSet, *, on_scan: Callable[[int], None] = lambda number: None
+    images: ImageSet, *, observe: Observer = lambda number, voxels: None
 ) -> Described:
     """Describe real scans, one at a time.
+
+    Args:
+        images: The scans.
+        observe: Shown each scan with its number, from 0.
 
     Raises:
         CohortError: If there is none: an audit without training or held-out scans says nothing.
@@ -75,7 +89,7 @@ def describe_real(
     scans = (np.asarray(images.load([index])[0]) for index in range(len(images)))
     patients = tuple(str(patient) for patient in images.table["patient_id"])
     extractor = extractor_for(images.channels, len(images.grid))
-    return _describe(scans, extractor, np.asarray(images.presence), patients, on_scan)
+    return _describe(scans, extractor, np.asarray(images.presence), patients, observe)
 
 
 def describe_synthetic(
@@ -86,7 +100,7 @@ def describe_synthetic(
     sampling: SamplingSettings,
     seed: int,
     purpose: str,
-    on_scan: Callable[[int], None] = lambda number: None,
+    observe: Observer = lambda number, voxels: None,
 ) -> Described:
     """Draw scans from a generator and describe them.
 
@@ -97,7 +111,7 @@ def describe_synthetic(
         sampling: How the hub will draw.
         seed: Root seed of the study.
         purpose: Names the noise, e.g. `privacy`.
-        on_scan: Told after each scan how many are done.
+        observe: Shown each scan with its number, from 0.
 
     Returns:
         Block after block of `len(training)` scans, each in the order of the training scans: number
@@ -128,7 +142,7 @@ def describe_synthetic(
     presence = np.ones((len(labels), len(config.channels)), dtype=bool)
     names = tuple(f"synthetic {number}" for number in range(len(labels)))
     extractor = extractor_for(config.channels, len(config.grid))
-    return _describe(draw(), extractor, presence, names, on_scan)
+    return _describe(draw(), extractor, presence, names, observe)
 
 
 def shrink(voxels: Float[np.ndarray, "c ..."], *, most: int) -> Float[np.ndarray, "c ..."]:
@@ -153,11 +167,11 @@ def _describe(
     extractor: Extractor,
     presence: np.ndarray,
     patients: tuple[str, ...],
-    on_scan: Callable[[int], None],
+    observe: Observer,
 ) -> Described:
     features, thumbnails = [], []
-    for number, (voxels, present) in enumerate(zip(scans, presence, strict=True), start=1):
+    for number, (voxels, present) in enumerate(zip(scans, presence, strict=True)):
         features.append(extractor.extract(voxels, present))
         thumbnails.append(shrink(voxels, most=THUMBNAIL_VOXELS))
-        on_scan(number)
+        observe(number, voxels)
     return Described(np.stack(features), np.stack(thumbnails), presence, patients)

@@ -23,7 +23,7 @@ from scipy import ndimage
 from sitesynth.storage import digest_of
 
 
-__all__ = ["Extractor", "FeatureScale", "mirrored"]
+__all__ = ["AXES", "Extractor", "FeatureScale", "head_of", "mirrored"]
 
 VERSION: Final = 1
 """Raised with every change to the numbers; a test holds them to it."""
@@ -87,7 +87,7 @@ class Extractor:
         """Return the features of one scan in [0, 1]; NaN where a channel they need is missing."""
         shown = voxels[: len(self.sequences)][presence[: len(self.sequences)]]
         mask = voxels[-1] > 0.5 if self.has_mask and presence[-1] else None  # noqa: PLR2004
-        head = (shown > HEAD_LEVEL).any(axis=0)
+        head = head_of(shown)
         if mask is not None:
             head |= mask
         if not head.any():
@@ -167,6 +167,12 @@ class FeatureScale:
         deviation = (features[:, keep] - self.mean[keep]) / self.spread[keep]
         clipped: np.ndarray = np.clip(deviation, -MAX_DEVIATION, MAX_DEVIATION)
         return clipped
+
+
+def head_of(sequences: Float[np.ndarray, "q ..."]) -> Bool[np.ndarray, "..."]:
+    """Return where any of a scan's sequences, in [0, 1], is brighter than the air around it."""
+    head: np.ndarray = (sequences > HEAD_LEVEL).any(axis=0)
+    return head
 
 
 def mirrored(features: Float[np.ndarray, "n d"], names: Sequence[str]) -> Float[np.ndarray, "n d"]:

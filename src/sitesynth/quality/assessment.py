@@ -6,22 +6,22 @@ patients. A generator that copies its training scans gets the floor too, and no 
 no evidence against copying, which is the privacy audit's business.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from sitesynth.audits import Described
 from sitesynth.features import Extractor, FeatureScale
+from sitesynth.quality.appearance import AppearanceScores, summarize_appearance
+from sitesynth.quality.brisque import MODEL_NAME, model_digest
 from sitesynth.quality.diversity import draw_pairs, mean_similarity, num_scales
 from sitesynth.quality.fidelity import compare_manifolds, measure_distances
 from sitesynth.quality.matrix import SiteFeatures
 from sitesynth.settings import QualitySettings
 
 
-__all__ = ["NOT_MEASURED", "assess_quality", "features_of"]
-
-NOT_MEASURED = ("brisque", "piqe")
-"""Part of the contract, null in this version: no library that the lock holds has them."""
+__all__ = ["assess_quality", "features_of"]
 
 NUM_SHIFTS = 5
 
@@ -31,6 +31,7 @@ def assess_quality(
     held_out: Described,
     synthetic: Described,
     *,
+    appearance: Mapping[str, AppearanceScores],
     extractor: Extractor,
     settings: QualitySettings,
     rng: np.random.Generator,
@@ -41,6 +42,7 @@ def assess_quality(
         train: The training scans, which also set the scale of the features.
         held_out: Real scans of the site that the generator never saw.
         synthetic: One scan of the generator per training scan, in that order.
+        appearance: Of `train`, `held_out` and `synthetic`: how natural their slices look.
         extractor: Where the features come from.
         settings: The `quality` section of params.yaml.
         rng: Source of the resamples and of the pairs.
@@ -63,7 +65,9 @@ def assess_quality(
         "scans": {"held_out": len(held_out), "synthetic": len(synthetic), "real": len(train)},
         "neighbours": settings.neighbours,
         "ms_ssim_scales": num_scales(train.thumbnails.shape[2:]),
-        "not_measured": list(NOT_MEASURED),
+        "brisque_model": {"name": MODEL_NAME, "digest": model_digest()},
+        "not_measured": [],
+        "held_out": {},
     }
     for name, (scans, features) in candidates.items():
         pairs = draw_pairs(scans.patients, count=settings.num_pairs, rng=rng)
@@ -81,8 +85,18 @@ def assess_quality(
             ),
             **compare_manifolds(reference, features, neighbours=settings.neighbours).as_json(),
             "ms_ssim": None if similarity is None else round(similarity, 6),
-            **dict.fromkeys(NOT_MEASURED),
         }
+    looks = {"synthetic": synthetic, "real": train, "held_out": held_out}
+    for name, scans in looks.items():
+        report[name] |= summarize_appearance(
+            appearance["train" if name == "real" else name],
+            None if name == "held_out" else appearance["held_out"],
+            patients=scans.patients,
+            reference_patients=held_out.patients,
+            dims=extractor.dims,
+            num_resamples=settings.num_resamples,
+            rng=rng,
+        )
     report["largest_shifts"] = _largest_shifts(extractor, scale, drawn, train.features)
     return report
 

@@ -29,9 +29,11 @@ from jaxtyping import Bool, Float
 
 
 __all__ = [
+    "CONFIDENCE",
     "Manifolds",
     "PatientInterval",
     "compare_manifolds",
+    "draw_weights",
     "fid",
     "fid_with_interval",
     "kid",
@@ -86,7 +88,7 @@ def kid_with_interval(
     terms = _KernelTerms.of(x, y, patients_x, patients_y)
     value = float(terms.distance(np.ones((1, len(x))), np.ones((1, len(y))))[0])
     resampled = terms.distance(
-        _draw_weights(patients_x, num_resamples, rng), _draw_weights(patients_y, num_resamples, rng)
+        draw_weights(patients_x, num_resamples, rng), draw_weights(patients_y, num_resamples, rng)
     )
     low, high = np.nanquantile(resampled, _ENDS)
     return PatientInterval(value, float(low), float(high))
@@ -117,8 +119,8 @@ def fid_with_interval(
 ) -> PatientInterval:
     """Return FID and how far it would be moved by other patients, without its bias."""
     value = fid(x, y)
-    x_weights = _draw_weights(patients_x, num_resamples, rng)
-    y_weights = _draw_weights(patients_y, num_resamples, rng)
+    x_weights = draw_weights(patients_x, num_resamples, rng)
+    y_weights = draw_weights(patients_y, num_resamples, rng)
     resampled = np.array(
         [
             fid(np.repeat(x, v.astype(int), axis=0), np.repeat(y, w.astype(int), axis=0))
@@ -264,7 +266,7 @@ def _strangers(patients: Sequence[str]) -> np.ndarray:
     return different
 
 
-def _draw_weights(
+def draw_weights(
     patients: Sequence[str], num_resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw how often each resample contains each scan: whole patients, with replacement."""

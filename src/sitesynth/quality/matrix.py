@@ -33,7 +33,7 @@ __all__ = [
     "write_features",
 ]
 
-SHARED = ("extractor", "not_measured", "neighbours", "ms_ssim_scales")
+SHARED = ("extractor", "brisque_model", "not_measured", "neighbours", "ms_ssim_scales")
 """What is the same at every site of a study, and is said once."""
 
 
