@@ -28,7 +28,7 @@ __all__ = ["METRICS", "AppearanceScores", "plane_names", "summarize_appearance"]
 
 METRICS: Final = {"brisque": brisque, "piqe": piqe}
 
-MOST_SLICES: Final = 16
+MOST_SLICES: Final = 8
 """Slices of a plane that are scored, evenly apart: more say little that is new."""
 
 GREY_LEVELS: Final = 255

@@ -85,16 +85,13 @@ def features(stack: Stack, mask: Mask) -> Float[np.ndarray, " 36"] | None:
 
 def normalize(stack: Stack, *, border: str) -> Stack:
     """Subtract from each pixel its local mean, and divide by its local spread plus one level."""
-
-    def blurred(values: np.ndarray) -> np.ndarray:
-        smooth: np.ndarray = ndimage.gaussian_filter(
-            values, (0, WINDOW_SIGMA, WINDOW_SIGMA), radius=(0, WINDOW_RADIUS, WINDOW_RADIUS),
-            mode=border,
-        )  # fmt: skip
-        return smooth
-
-    mean = blurred(stack)
-    spread = np.sqrt(np.abs(blurred(stack**2) - mean**2))
+    mean, square = ndimage.gaussian_filter(
+        np.stack([stack, stack**2]),
+        (0, 0, WINDOW_SIGMA, WINDOW_SIGMA),
+        radius=(0, 0, WINDOW_RADIUS, WINDOW_RADIUS),
+        mode=border,
+    )
+    spread = np.sqrt(np.abs(square - mean**2))
     normalized: np.ndarray = (stack - mean) / (spread + 1)
     normalized[np.abs(normalized) < ROUNDING] = 0.0
     return normalized
@@ -143,8 +140,14 @@ def _generalized_gaussian(values: np.ndarray) -> list[float]:
     magnitude = float(np.abs(values).mean())
     if square == 0:
         return [float(SHAPES[0]), 0.0]
-    nearest = int(np.argmin(np.abs(square / magnitude**2 - 1 / RATIOS)))
-    return [float(SHAPES[nearest]), square]
+    return [_shape(magnitude**2 / square), square]
+
+
+def _shape(ratio: float) -> float:
+    """Return the shape of a ratio, which grows with it; to 0.001, like the release."""
+    above = int(np.clip(np.searchsorted(RATIOS, ratio), 1, len(RATIOS) - 1))
+    nearest = above - int(ratio - RATIOS[above - 1] < RATIOS[above] - ratio)
+    return float(SHAPES[nearest])
 
 
 def _asymmetric_gaussian(values: np.ndarray) -> list[float]:
@@ -157,7 +160,7 @@ def _asymmetric_gaussian(values: np.ndarray) -> list[float]:
     skew = left / right
     ratio = float(np.abs(values).mean()) ** 2 / float(np.square(values).mean())
     ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
-    shape = float(SHAPES[int(np.argmin((RATIOS - ratio) ** 2))])
+    shape = _shape(ratio)
     one, two, three = special.gamma(np.array([1, 2, 3]) / shape)
     mean = (right - left) * two / one * np.sqrt(one / three)
     return [shape, float(mean), left**2, right**2]

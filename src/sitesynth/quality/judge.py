@@ -92,7 +92,8 @@ def judge_classes(
 
 
 def _fit(train: Examples, rows: np.ndarray, *, ridge: float) -> LogisticRegression:
-    judge = LogisticRegression(C=1 / ridge, max_iter=1000)
+    # Newton steps: for dozens of features exact, and many times as fast as the default solver.
+    judge = LogisticRegression(C=1 / ridge, solver="newton-cholesky", max_iter=1000)
     return judge.fit(train.features[rows], train.labels[rows])
 
 
