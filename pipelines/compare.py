@@ -5,9 +5,16 @@ import sys
 from pipelines._stage import In, Measured, Out, main
 from sitesynth.evaluation.comparisons import compare_strategies
 from sitesynth.evaluation.predictions import read_evaluations
+from sitesynth.evaluation.subgroups import compare_subgroups, find_subgroups, read_attributes
 from sitesynth.evaluation.tables import render_comparison
 from sitesynth.exchange import ledger, measure_folder, read_seconds, read_traffic
-from sitesynth.settings import EvaluationSettings, FederatedSettings, SiteSettings, TaskSettings
+from sitesynth.settings import (
+    CohortSettings,
+    EvaluationSettings,
+    FederatedSettings,
+    SiteSettings,
+    TaskSettings,
+)
 from sitesynth.storage import read_json, write_json
 from sitesynth.tracking import Run
 
@@ -25,6 +32,7 @@ def run(
     comparison: Out,
     exchange: Measured,
     timings: Measured,
+    cohort: CohortSettings,
     task: TaskSettings,
     strategies: tuple[str, ...],
     sites: SiteSettings,
@@ -47,6 +55,17 @@ def run(
         num_resamples=evaluation.num_resamples,
         test_sha256=test_sha256,
         seed=seed,
+    )
+    groups = find_subgroups(
+        read_attributes(
+            predictions / REFERENCE / "predictions.csv",
+            predicted[REFERENCE],
+            covariates=cohort.covariates,
+            sequences=cohort.sequences,
+        )
+    )
+    compared["subgroups"] = compare_subgroups(
+        predicted, groups, reference=REFERENCE, min_patients=evaluation.min_subgroup
     )
     write_json(comparison, compared)
     write_json(

@@ -475,6 +475,9 @@ class EvaluationSettings(Section):
     margin: Annotated[float, Field(gt=0.0, lt=0.5)]
     """Largest loss of AUC against centralized that still counts as not inferior."""
 
+    min_subgroup: Annotated[int, Field(ge=2)]
+    """Least patients of each class in a subgroup (sex, age band, scanner) that is judged."""
+
 
 class RegistrySettings(Section):
     """When a registered classifier may be called champion."""

@@ -25,11 +25,13 @@ def study(tmp_path: Path) -> SimpleNamespace:
     """Write what the stages before leave: 3 strategies, 2 external sites, 1 training site."""
     rng = np.random.default_rng(1)
     for separation, name in enumerate(STRATEGIES):
-        lines = ["patient_id,scan_id,site,label,probability,seed_0"]
+        lines = ["patient_id,scan_id,site,label,probability,seed_0,age,sex,has_t1,has_flair"]
         for number in range(40):
             p = 1 / (1 + np.exp(-(2 * separation * (number % 2 - 0.5) + rng.normal())))
             site = "elm" if number < 20 else "oak"
-            lines.append(f"p{number},s{number},{site},{number % 2},{p},{p}")
+            lines.append(
+                f"p{number},s{number},{site},{number % 2},{p},{p},{30 + number},F,true,true"
+            )
         (tmp_path / "evaluation" / name).mkdir(parents=True)
         (tmp_path / "evaluation" / name / "predictions.csv").write_text("\n".join(lines) + "\n")
         write_json(
@@ -54,6 +56,9 @@ def run_stage(folder: Path) -> None:
         comparison=folder / "comparison.json",
         exchange=folder / "exchange.json",
         timings=folder / "timings",
+        cohort=settings.cohort.model_copy(
+            update={"covariates": ("age", "sex"), "sequences": ("t1", "flair")}
+        ),
         task=settings.task,
         strategies=STRATEGIES,
         sites=SiteSettings(
@@ -80,6 +85,12 @@ def test_writes_both_files_and_prints_the_table(
 
     assert comparison["order"]["strategies"] == list(STRATEGIES)
     assert comparison["strategies"]["synthetic"]["sites"]["elm"]["n"] == 20
+    groups = comparison["subgroups"]["groups"]
+    assert [(group["covariate"], group["n"], group["positives"]) for group in groups] == [
+        ("age", 13, 6),
+        ("age", 13, 7),
+        ("age", 14, 7),
+    ]
     assert exchange["federated"]["bytes"] == 2 * 2 * 1 * 100
     assert exchange["one_shot"]["bytes"] == 500
     assert [line.split()[0] for line in printed.splitlines() if "[0." in line][:3] == [*STRATEGIES]

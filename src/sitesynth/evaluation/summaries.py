@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sitesynth.evaluation import metrics
+from sitesynth.evaluation.calibration import calibration_intercept, calibration_slope
 from sitesynth.evaluation.intervals import (
     Interval,
     auc_interval,
@@ -29,6 +30,14 @@ Labels = Bool[np.ndarray, " n"]
 Values = Float[np.ndarray, " n"]
 Weights = Float[np.ndarray, "r n"]
 Json = dict[str, Any]
+
+CALIBRATION = (
+    "brier",
+    "ece",
+    "ece_if_calibrated",
+    "calibration_slope",
+    "calibration_intercept",
+)
 
 
 def summarize(
@@ -95,10 +104,10 @@ def _summarize_calibration(
     weights: Weights,
     rng: np.random.Generator,
 ) -> Json:
-    """Return Brier and ECE, and `ece_if_calibrated`: what ECE would be by chance alone."""
+    """Return `CALIBRATION`; `ece_if_calibrated` is what ECE would be by chance alone."""
     brier, ece = metrics.brier(labels, probabilities), metrics.ece(labels, probabilities)
     if brier is None or ece is None:
-        return dict.fromkeys(("brier", "ece", "ece_if_calibrated"), with_interval(None, None))
+        return dict.fromkeys(CALIBRATION, with_interval(None, None))
     calibrated = metrics.simulate_calibrated_ece(probabilities, num_resamples=len(weights), rng=rng)
     around_brier, around_ece = None, None
     # Strata of one patient each give every resample the same patients: no width can be known.
@@ -113,6 +122,12 @@ def _summarize_calibration(
         "ece": with_interval(ece, around_ece),
         "ece_if_calibrated": with_interval(
             float(calibrated.mean()), percentile_interval(calibrated)
+        ),
+        "calibration_slope": with_interval(
+            *(calibration_slope(labels, probabilities) or (None, None))
+        ),
+        "calibration_intercept": with_interval(
+            *(calibration_intercept(labels, probabilities) or (None, None))
         ),
     }
 

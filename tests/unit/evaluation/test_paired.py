@@ -1,6 +1,7 @@
 """Paired tests against published data, slow implementations and symmetry."""
 
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +89,47 @@ def by_all_pairs(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> t
         covariance = np.cov(components)
         variance += (covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) / size
     return values[0] - values[1], float(variance)
+
+
+class TestHemorrhage:
+    """R's pROC 1.18.0 prints these digits for its aSAH data.
+
+    113 patients with aneurysmal subarachnoid hemorrhage, 41 with a poor outcome (Turck et al.,
+    2010, Intensive Care Medicine 36:107): the WFNS grade, and two proteins in the blood.
+    """
+
+    DATA = np.genfromtxt(Path(__file__).parent / "asah.csv", delimiter=",", names=True)
+
+    def compare(self, first: str, second: str) -> AucDifference:
+        return difference(self.DATA["poor"] == 1, self.DATA[first], self.DATA[second])
+
+    def test_aucs(self) -> None:
+        found = self.compare("wfns", "s100b")
+
+        assert found.first == pytest.approx(0.8236788618, abs=1e-10)
+        assert found.second == pytest.approx(0.7313685637, abs=1e-10)
+        assert self.compare("ndka", "s100b").first == pytest.approx(0.6119579946, abs=1e-10)
+
+    @pytest.mark.parametrize(
+        ("first", "second", "z", "p"),
+        [
+            ("wfns", "s100b", 2.2089835914, 0.0271757822292),
+            ("wfns", "ndka", 2.7977759187, 0.00514557970691),
+            ("ndka", "s100b", -1.3907700257, 0.164295175223),
+        ],
+    )
+    def test_paired_tests(self, first: str, second: str, z: float, p: float) -> None:
+        found = self.compare(first, second)
+
+        assert found.standard_error is not None
+        assert found.value / found.standard_error == pytest.approx(z, abs=1e-9)
+        assert found.p == pytest.approx(p, rel=1e-9)
+
+    def test_the_interval_of_a_difference(self) -> None:
+        found = self.compare("wfns", "s100b").interval()
+
+        assert found.low == pytest.approx(0.01040618, abs=1e-8)
+        assert found.high == pytest.approx(0.17421442, abs=1e-8)
 
 
 @pytest.mark.parametrize("decimals", [1, 6])
