@@ -19,6 +19,8 @@ from sitesynth.tracking import Run, git_commit
 def run(
     *,
     comparison: In,
+    quality_summary: In,
+    privacy_summary: In,
     receipt: In,
     results: In,
     checks: In,
@@ -55,6 +57,8 @@ def run(
     found = read_results(
         described,
         comparison=comparison,
+        quality=quality_summary,
+        privacy=privacy_summary,
         registry=receipt,
         evaluation=results,
         checks=checks,

@@ -117,6 +117,8 @@ def figures_of_merit_table(comparison: Json) -> Table:
         ("Brier", "brier"),
         ("ECE", "ece"),
         ("ECE by chance", "ece_if_calibrated"),
+        ("Slope", "calibration_slope"),
+        ("Intercept", "calibration_intercept"),
     )
     scopes = [OVERALL, *comparison["order"]["sites"]]
     rows = []
@@ -139,7 +141,9 @@ def figures_of_merit_table(comparison: Json) -> Table:
         [[head("Strategy"), head("Patients"), *(column(name) for name, _ in metrics)]],
         rows,
         "Brier: mean squared error of the probabilities, 0 is best. ECE: expected calibration "
-        "error; beside it what a perfectly calibrated classifier would show by chance.",
+        "error; beside it what a perfectly calibrated classifier would show by chance. Slope and "
+        "intercept of the log odds: 1 and 0 are calibrated; a slope below 1 is over-confident, an "
+        "intercept above 0 says that probabilities are too low.",
     )
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Line",
     "draw_forest",
     "draw_lines",
+    "draw_points",
     "draw_reliability",
     "draw_roc",
     "draw_seeds",
@@ -127,6 +128,53 @@ def draw_reliability(
     )
     alt = f"{title}: fraction positive at each mean predicted probability: {told}. {caption}"
     return Figure(svg, alt, caption, stage)
+
+
+def draw_points(
+    points: Mapping[str, Sequence[tuple[float, float, int]]],
+    *,
+    styles: Mapping[str, Style],
+    title: str,
+    label: str,
+    measured: str,
+    caption: str,
+    stage: str,
+) -> Figure:
+    """Draw what was seen against what was said; a dot's area is its number of scans.
+
+    Args:
+        points: By series: said, seen, and how many.
+        styles: By series.
+        title: What the panel is about.
+        label: What was said.
+        measured: What was seen.
+        caption: The line below it.
+        stage: What made the numbers.
+    """
+    with open_panel(title, width=SQUARE_IN, height=SQUARE_IN) as (canvas, axes):
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+        for name, series in points.items():
+            total = sum(count for _, _, count in series)
+            said, seen, sizes = zip(*series, strict=True)
+            axes.scatter(
+                said,
+                seen,
+                s=[4 + 260 * count / total for count in sizes],
+                color=styles[name].color,
+                marker=styles[name].marker,
+                alpha=0.75,
+                linewidth=0,
+                label=name,
+            )
+        axes.set(xlim=(-0.04, 1.04), ylim=(-0.06, 1.06), aspect="equal")
+        axes.set(xlabel=label, ylabel=measured)
+        axes.legend(loc="upper left", markerscale=0.5)
+        svg = to_svg(canvas)
+    told = "; ".join(
+        f"{name} {', '.join(f'{seen:.2f} at {said:.2f}' for said, seen, _ in series)}"
+        for name, series in points.items()
+    )
+    return Figure(svg, f"{title}, {measured} against {label}: {told}. {caption}", caption, stage)
 
 
 def draw_forest(

@@ -10,6 +10,7 @@ __all__ = [
     "ABSENT",
     "show_bytes",
     "show_count",
+    "show_figures",
     "show_interval",
     "show_p",
     "show_percent",
@@ -23,6 +24,9 @@ ABSENT = "–"
 SMALLEST_P = 0.001
 """A smaller p-value says nothing more, and is never printed as 0."""
 
+LARGEST_IN_DIGITS = 1000
+"""From here on a number is printed whole."""
+
 SECONDS_PER_MINUTE = 60
 MINUTES_SHOWN_FROM_S = 120
 
@@ -35,6 +39,14 @@ def show_score(value: float | None) -> str:
 def show_signed(value: float | None) -> str:
     """Show a difference to three decimals, always with its sign."""
     return ABSENT if value is None else _fixed(value, "+.3f")
+
+
+def show_figures(value: float | None) -> str:
+    """Show a number of any size to three digits: a distance, a volume."""
+    if value is None:
+        return ABSENT
+    shown = f"{value:.3g}" if abs(value) < LARGEST_IN_DIGITS else f"{value:,.0f}"
+    return shown.replace(",", "\u202f").replace("-", "\u2212")
 
 
 def show_percent(fraction: float | None) -> str:

@@ -39,8 +39,8 @@ class Gallery:
     title: str
     figures: Sequence[Figure]
     note: str
-    panels: Literal["regular", "narrow", "sheets"]
-    """How wide a figure needs to be: a plot, a square plot, a sheet of scans."""
+    panels: Literal["regular", "narrow", "sheets", "wide"]
+    """How wide a figure needs to be: a plot, a square plot, a sheet of scans, a long list."""
 
     kind = "gallery"
 

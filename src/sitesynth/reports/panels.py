@@ -18,6 +18,7 @@ from matplotlib.figure import Figure as Canvas
 
 __all__ = [
     "INK",
+    "LETTER_IN",
     "MUTED",
     "RULE",
     "SQUARE_IN",

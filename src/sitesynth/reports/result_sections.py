@@ -24,7 +24,7 @@ from sitesynth.reports.figures import (
     draw_roc,
     draw_seeds,
 )
-from sitesynth.reports.numbers import show_score
+from sitesynth.reports.numbers import show_interval, show_score
 from sitesynth.reports.page import Gallery, Items, Section
 from sitesynth.reports.panels import strategy_styles
 from sitesynth.reports.study import LOCAL, Results, Study
@@ -167,13 +167,16 @@ def calibration_section(results: Results) -> Section:
                 title=name,
                 caption=f"ECE {show_score(found['ece']['value'])} (by chance alone "
                 f"{show_score(found['ece_if_calibrated']['value'])}), Brier "
-                f"{show_score(found['brier']['value'])}.",
+                f"{show_score(found['brier']['value'])}; slope "
+                f"{show_score(found['calibration_slope']['value'])} "
+                f"({show_interval(found['calibration_slope'], is_signed=False)}).",
                 stage=f"evaluate@{name}",
             )
         )
     note = (
         "Of patients given a probability, how many were positive? A calibrated classifier lies on "
-        "the dashed line. A dot's area is its number of patients."
+        "the dashed line. A dot's area is its number of patients. A slope below 1 says that "
+        "probabilities are too extreme, above 1 too timid."
     )
     return Section("calibration", "Calibration", note, [Gallery("", figures, "", "narrow")])
 

@@ -4,6 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sitesynth.reports.audit_sections import (
+    conditions_section,
+    privacy_section,
+    quality_section,
+)
 from sitesynth.reports.data_sections import data_section, images_section, training_section
 from sitesynth.reports.exchange_tables import exchange_table, registry_table, scale_table
 from sitesynth.reports.figures import Line, draw_lines
@@ -20,6 +25,7 @@ from sitesynth.reports.result_sections import (
     seeds_section,
 )
 from sitesynth.reports.study import LOCAL, Results, Study
+from sitesynth.reports.subgroup_sections import subgroups_section
 
 
 __all__ = ["build_page"]
@@ -40,7 +46,11 @@ def build_page(study: Study, results: Results) -> Page:
             calibration_section(results),
             comparisons_section(results),
             seeds_section(results),
+            subgroups_section(results),
             images_section(study, results),
+            quality_section(results),
+            conditions_section(study, results),
+            privacy_section(results),
             training_section(study, results),
             _cost(results),
             data_section(study, results),
@@ -152,7 +162,8 @@ def _reproduction(study: Study, results: Results) -> Section:
     return Section(
         "reproduce",
         "How to reproduce it",
-        "The same commit, study and kind of machine give the same numbers, times excepted.",
+        "The same commit, study and kind of machine give the same numbers, times excepted. Each "
+        "figure names the MLflow run that made it; `sitesynth ui` shows the runs.",
         [
             Listing("", commands),
             Items(

@@ -56,6 +56,8 @@ class Results:
     """What the study's stages found."""
 
     comparison: Json
+    quality: Json
+    privacy: Json
     exchange: Json
     registry: Json
     frozen: Json
@@ -78,6 +80,8 @@ def read_results(
     study: Study,
     *,
     comparison: Path,
+    quality: Path,
+    privacy: Path,
     registry: Path,
     evaluation: Path,
     checks: Path,
@@ -103,6 +107,8 @@ def read_results(
     predictions, _ = read_evaluations(evaluation, strategies, test_sha256=compared["test_sha256"])
     return Results(
         comparison=compared,
+        quality=read_json(quality),
+        privacy=read_json(privacy),
         exchange=read_json(comparison.parent / "exchange.json"),
         registry=read_json(registry),
         frozen=read_json(splits / "frozen.json"),

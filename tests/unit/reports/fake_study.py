@@ -13,15 +13,24 @@ import numpy as np
 import pandas as pd
 
 from sitesynth import seeds
+from sitesynth.audits import describe_real, extractor_for
 from sitesynth.evaluation.comparisons import compare_strategies
 from sitesynth.evaluation.predictions import read_evaluations
+from sitesynth.evaluation.subgroups import compare_subgroups, find_subgroups, read_attributes
 from sitesynth.exchange import ledger
-from sitesynth.images import write_index, write_voxels
+from sitesynth.images import read_images, write_index, write_voxels
+from sitesynth.privacy.audit import audit_privacy
+from sitesynth.quality.appearance import AppearanceScores
+from sitesynth.quality.assessment import assess_quality, features_of
+from sitesynth.quality.conditions import assess_conditions
+from sitesynth.quality.matrix import measure_matrix, summarize_quality
 from sitesynth.registry.gates import gates_of_classifier
 from sitesynth.reports.study import Results, Study, read_results
 from sitesynth.settings import (
     CohortSettings,
     GridSettings,
+    PrivacySettings,
+    QualitySettings,
     RegistrySettings,
     SiteSettings,
     TaskSettings,
@@ -98,9 +107,12 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
     write_json(folder / "splits" / "frozen.json", {"counts": counts, "test_sha256": TEST_SHA256})
     _write_predictions(folder / "evaluation", num_patients=num_patients)
     _write_comparison(folder, study)
+    _write_audits(folder, study)
     return read_results(
         study,
         comparison=folder / "comparison.json",
+        quality=folder / "quality.json",
+        privacy=folder / "privacy.json",
         registry=folder / "registry.json",
         evaluation=folder / "evaluation",
         checks=folder / "checks",
@@ -130,6 +142,13 @@ def _write_comparison(folder: Path, study: Study) -> None:
         num_resamples=study.num_resamples,
         test_sha256=TEST_SHA256,
         seed=SEED,
+    )
+    path = folder / "evaluation" / "centralized" / "predictions.csv"
+    attributes = read_attributes(
+        path, predictions["centralized"], covariates=("age", "sex"), sequences=SEQUENCES
+    )
+    comparison["subgroups"] = compare_subgroups(
+        predictions, find_subgroups(attributes), reference="centralized", min_patients=5
     )
     write_json(folder / "comparison.json", comparison)
     write_json(
@@ -165,11 +184,75 @@ def _write_comparison(folder: Path, study: Study) -> None:
     write_json(folder / "registry.json", {"models": models})
 
 
+def _write_audits(folder: Path, study: Study) -> None:
+    """Audit the sites' synthetic scans as the pipeline does, with losses that tell nothing."""
+    audits, features = [], {}
+    privacy: dict[str, object] = {}
+    for site in TRAINING:
+        rng = seeds.numpy_generator(SEED, "audits", site)
+        real = read_images(folder / "images" / site)
+        first = np.arange(len(real)) < len(real) - 2
+        sets = {
+            "train": real.select(first),
+            "held_out": real.select(~first),
+            "synthetic": read_images(folder / "synthetic" / site).select(first),
+        }
+        looks = {
+            name: AppearanceScores(np.asarray(images.presence), len(SEQUENCES))
+            for name, images in sets.items()
+        }
+        described = [describe_real(images, observe=looks[n].observe) for n, images in sets.items()]
+        extractor = extractor_for(real.channels, len(real.grid))
+        found = assess_quality(
+            *described,
+            appearance=looks,
+            extractor=extractor,
+            settings=QualitySettings(neighbours=2, num_pairs=6, num_resamples=100),
+            rng=rng,
+        )
+        labels = [np.asarray(images.labels("idh", CLASSES)) for images in sets.values()]
+        found |= assess_conditions(
+            *described,
+            labels=(labels[0], labels[1], labels[2]),
+            classes=CLASSES,
+            extractor=extractor,
+            grid=study.grid.shape,
+            spacing_mm=study.grid.spacing_mm,
+            num_resamples=100,
+            rng=rng,
+        )
+        audits.append({"site": site, **found})
+        features[site] = features_of(*described, extractor=extractor)
+        sizes = len(described[0]), len(described[1])
+        privacy[site] = audit_privacy(
+            *described,
+            errors={"flow": (rng.random((sizes[0], 2)), rng.random((sizes[1], 2)))},
+            feature_names=extractor.names,
+            settings=PrivacySettings(
+                samples_per_scan=1,
+                noise_draws=1,
+                num_splits=10,
+                confidence=0.95,
+                copy_level=0.025,
+                max_membership_auc=0.5,
+                min_held_out=2 if site == "alder" else 8,
+                powered_from=50,
+            ),
+            rng=rng,
+        )
+    matrix = measure_matrix(
+        features, num_resamples=100, rng=seeds.numpy_generator(SEED, "audits", "matrix")
+    )
+    write_json(folder / "quality.json", summarize_quality(audits, matrix))
+    write_json(folder / "privacy.json", {"sites": privacy})
+
+
 def _write_predictions(folder: Path, *, num_patients: int) -> None:
     """Write predictions of patients who are as hard for one strategy as for another."""
     rng = seeds.numpy_generator(SEED, "patients")
     label = rng.random(num_patients) < 0.4
     shared = rng.normal(size=num_patients)
+    ages = rng.normal(50, 12, num_patients).round().astype(int)
     for strategy, separation in STRATEGIES.items():
         draws = seeds.numpy_generator(SEED, "predictions", strategy)
         own = draws.normal(size=(NUM_SEEDS, num_patients))
@@ -182,6 +265,15 @@ def _write_predictions(folder: Path, *, num_patients: int) -> None:
                 "site": [EXTERNAL[number % len(EXTERNAL)] for number in range(num_patients)],
                 "label": label.astype(int),
                 "probability": by_seed.mean(axis=0).round(6),
+                "age": ages,
+                "sex": [("F", "M")[number % 5 % 2] for number in range(num_patients)],
+            }
+            | {
+                f"has_{sequence}": [
+                    str(sequence != "t1c" or number % 6 > 0).lower()
+                    for number in range(num_patients)
+                ]
+                for sequence in SEQUENCES
             }
             | {f"seed_{number}": values for number, values in enumerate(by_seed)}
         )

@@ -1,0 +1,239 @@
+"""Tables of how good the generators are, from results/quality.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sitesynth.reports.numbers import ABSENT, show_count, show_figures, show_percent, show_score
+from sitesynth.reports.tables import Cell, Table, column, head, number, text
+
+
+__all__ = [
+    "appearance_table",
+    "fidelity_table",
+    "judge_table",
+    "matrix_table",
+    "shift_table",
+    "tumour_table",
+]
+
+Json = Mapping[str, Any]
+
+ALL = "all"
+
+
+def fidelity_table(quality: Json) -> Table:
+    """Return distances and neighbourhoods: synthetic scans, and real ones in their place."""
+    kinds = {"synthetic": "synthetic", "real": "real (floor)"}
+    shares = ("precision", "recall", "density", "coverage", "ms_ssim")
+    rows = []
+    for site, found in quality["sites"].items():
+        for line, (kind, name) in enumerate(kinds.items()):
+            told = found[kind]
+            sizes = f"{found['scans'][kind]} against {found['scans']['held_out']} scans"
+            rows.append(
+                [
+                    *([head(site, rows=len(kinds))] if line == 0 else []),
+                    head(name, note=sizes),
+                    *(_with_ends(told[metric]) for metric in ("kid", "fid")),
+                    *(number(show_score(told[metric])) for metric in shares),
+                ]
+            )
+    names = ("KID", "FID", "Precision", "Recall", "Density", "Coverage", "MS-SSIM")
+    extractor = quality["extractor"]
+    return Table(
+        "Synthetic scans against held-out real scans",
+        [[head("Hospital"), head("Scans"), *(column(name) for name in names)]],
+        rows,
+        "The floor is what as many real training scans get against the same held-out ones: a "
+        "perfect generator cannot be expected to do better. KID is unbiased; FID is mostly bias at "
+        "these numbers of scans and says something beside the floor only. MS-SSIM is the mean over "
+        "pairs: above that of real scans, variety is lost. Features: "
+        f"{extractor['name']}, sha256 {extractor['digest'][:12]}; neither distance compares with "
+        "a published one.",
+    )
+
+
+def matrix_table(quality: Json, metric: str) -> Table:
+    """Return the matrix of sites and generators with intervals."""
+    matrix = quality["matrix"][metric]
+    sites = list(matrix)
+    return Table(
+        f"{metric.upper()} of every hospital's scans and every generator",
+        [[head("Real scans of"), *(column(f"generator of {site}") for site in sites)]],
+        [[head(site), *(_with_ends(matrix[site][other]) for other in sites)] for site in sites],
+        "A row is in units of its own hospital's spread: read along it, not down. Intervals by "
+        "resampling patients.",
+    )
+
+
+def shift_table(quality: Json) -> Table:
+    """Return the features in which synthetic scans differ most."""
+    rows: list[list[Cell]] = [
+        [head(site)]
+        + [
+            text(shift["feature"], note=f"{show_figures(shift['shift'])} sd")
+            for shift in found["largest_shifts"]
+        ]
+        for site, found in quality["sites"].items()
+    ]
+    most = max(len(row) for row in rows)
+    return Table(
+        "What differs most",
+        [[head("Hospital"), *(head(str(place)) for place in range(1, most))]],
+        rows,
+        "Shift of a feature's mean, synthetic minus training scans, in standard deviations of "
+        "training scans.",
+    )
+
+
+def appearance_table(quality: Json) -> Table:
+    """Return BRISQUE and PIQE of synthetic and of real scans, and how far apart they are."""
+    rows = []
+    metrics = {"brisque": "BRISQUE", "piqe": "PIQE"}
+    for site, found in quality["sites"].items():
+        for line, (metric, name) in enumerate(metrics.items()):
+            synthetic, held_out = found["synthetic"][metric], found["held_out"][metric]
+            real = found["real"][metric]
+            rows.append(
+                [
+                    *([head(site, rows=len(metrics))] if line == 0 else []),
+                    head(name),
+                    *(_distribution(told) for told in (synthetic, held_out)),
+                    *(
+                        _with_ends(told and told[key])
+                        for key in ("difference", "distance")
+                        for told in (synthetic, real)
+                    ),
+                ]
+            )
+    model = quality["brisque_model"]
+    return Table(
+        "Quality without a reference, inside the head",
+        [
+            [
+                head("Hospital", rows=2),
+                head("Score", rows=2),
+                column("Mean, and middle half", columns=2),
+                column("Difference of means", columns=2),
+                column("Distance", columns=2),
+            ],
+            [
+                column(name)
+                for name in ("synthetic", "held-out real", *("synthetic", "real (floor)") * 2)
+            ],
+        ],
+        rows,
+        "Slices of all planes, same code for all. Both scores were made for photographs: a lower "
+        "one is not better, only a difference from real scans says something. Distance: mean shift "
+        "of quantiles (Wasserstein). Differences and distances are from held-out real scans; the "
+        f"floor is that of training scans. BRISQUE's regression: {model['name']}, sha256 "
+        f"{model['digest'][:12]}.",
+    )
+
+
+def judge_table(quality: Json, *, classes: Sequence[str]) -> Table:
+    """Return how often a judge trained on real scans sees the class that was asked for."""
+    rows = []
+    for site, found in quality["sites"].items():
+        if found["judge"] is None:
+            rows.append(
+                [head(site), text("too few training patients of a class to judge by"), *_blank(6)]
+            )
+            continue
+        for line, (kind, name) in enumerate(
+            {"synthetic": "synthetic", "real": "real, left out"}.items()
+        ):
+            told = found["judge"][kind]
+            rows.append(
+                [
+                    *([head(site, rows=2)] if line == 0 else []),
+                    head(name, note=f"n = {show_count(told['n'])}"),
+                    _share(told["agreement"]),
+                    *(_share(told["by_class"][name_of]["agreement"]) for name_of in classes),
+                    _with_ends(told["brier"]),
+                    number(show_score(told["ece"])),
+                ]
+            )
+    return Table(
+        "Does the class asked for come out?",
+        [
+            [
+                head("Hospital"),
+                head("Scans"),
+                column("Agreement, %"),
+                *(column(f"{name}, %") for name in classes),
+                column("Brier"),
+                column("ECE"),
+            ]
+        ],
+        rows,
+        "A regression on the features of a hospital's real training scans judges its synthetic "
+        "ones; agreement is with the class asked for. Beside it what the judge says of real scans "
+        "that it did not learn from: more agreement than with those means classes are drawn too "
+        "plainly, less that they are mixed up.",
+    )
+
+
+def tumour_table(site: str, tumours: Json, *, shown: Sequence[str]) -> Table:
+    """Return tumours of one site's synthetic scans beside its real ones, by class."""
+    rows = []
+    for group, found in tumours.items():
+        names = [name for name in shown if name in found]
+        for line, name in enumerate(names):
+            told = found[name]
+            synthetic = told["synthetic"]
+            rows.append(
+                [
+                    *([head(group, rows=len(names))] if line == 0 else []),
+                    head(name),
+                    _distribution(told["real"]),
+                    _distribution(synthetic),
+                    _with_ends(synthetic and synthetic.get("difference")),
+                    _with_ends(synthetic and synthetic.get("distance")),
+                    _with_ends(told["floor"] and told["floor"]["distance"]),
+                ]
+            )
+    return Table(
+        f"Tumours of {site}, real and synthetic",
+        [
+            [
+                head("Class"),
+                head("Tumour's"),
+                *(
+                    column(name)
+                    for name in ("real", "synthetic", "difference", "distance", "floor")
+                ),
+            ]
+        ],
+        rows,
+        "Mean with the middle half of scans below; then the difference of means and the distance "
+        "with 95 % intervals by patient. The floor is the distance of training from held-out "
+        "scans. Contrast: brightness in the mask minus the rest of the head; rim: the mask's "
+        "border minus its core.",
+    )
+
+
+def _with_ends(found: Mapping[str, float | None] | None) -> Cell:
+    """Show a `V` in its own digits, for distances of any size."""
+    if found is None or found["value"] is None:
+        return number(ABSENT)
+    ends = f"{show_figures(found['low'])} to {show_figures(found['high'])}"
+    return number(show_figures(found["value"]), note=ends)
+
+
+def _distribution(found: Json | None) -> Cell:
+    if found is None:
+        return number(ABSENT)
+    low, _, high = found["quartiles"]
+    return number(show_figures(found["value"]), note=f"{show_figures(low)} to {show_figures(high)}")
+
+
+def _share(found: Mapping[str, float] | None) -> Cell:
+    if found is None:
+        return number(ABSENT)
+    ends = f"{show_percent(found['low'])} to {show_percent(found['high'])}"
+    return number(show_percent(found["value"]), note=ends)
+
+
+def _blank(count: int) -> list[Cell]:
+    return [number(ABSENT) for _ in range(count)]
