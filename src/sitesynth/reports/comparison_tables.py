@@ -120,25 +120,32 @@ def figures_of_merit_table(comparison: Json) -> Table:
         ("Slope", "calibration_slope"),
         ("Intercept", "calibration_intercept"),
     )
-    scopes = [OVERALL, *comparison["order"]["sites"]]
+    scopes = [*comparison["order"]["sites"], OVERALL]
+    first = _scopes_of(comparison, comparison["order"]["strategies"][0])
     rows = []
     for strategy in comparison["order"]["strategies"]:
         found = _scopes_of(comparison, strategy)
         threshold = show_score(comparison["strategies"][strategy]["threshold"])
-        for line, scope in enumerate(scopes):
+        for line, (name, key) in enumerate(metrics):
             values = [
                 number(
                     show_score(found[scope][key]["value"]),
                     note=show_interval(found[scope][key], is_signed=False),
                 )
-                for _, key in metrics
+                for scope in scopes
             ]
-            label = head(strategy, note=f"threshold {threshold}", rows=len(scopes))
-            sizes = _sizes(found[scope], comparison["positive"])
-            rows.append([*([label] if line == 0 else []), head(_title(scope), note=sizes), *values])
+            label = head(strategy, note=f"threshold {threshold}", rows=len(metrics))
+            rows.append([*([label] if line == 0 else []), head(name), *values])
+    sizes = {scope: _sizes(first[scope], comparison["positive"]) for scope in scopes}
     return Table(
         "Every figure of merit, with its 95 % interval by patient",
-        [[head("Strategy"), head("Patients"), *(column(name) for name, _ in metrics)]],
+        [
+            [
+                head("Strategy"),
+                head("Metric"),
+                *(column(_title(scope), note=sizes[scope]) for scope in scopes),
+            ]
+        ],
         rows,
         "Brier: mean squared error of the probabilities, 0 is best. ECE: expected calibration "
         "error; beside it what a perfectly calibrated classifier would show by chance. Slope and "
@@ -153,7 +160,6 @@ def comparison_table(comparison: Json) -> Table:
         "AUC",
         "Bootstrap",
         "DeLong p",
-        "Holm",
         "McNemar p",
         "Discordant",
         "Detectable",
@@ -169,8 +175,7 @@ def comparison_table(comparison: Json) -> Table:
                 show_signed(entry["auc_difference_bootstrap"]["value"]),
                 note=show_interval(entry["auc_difference_bootstrap"], is_signed=True),
             ),
-            number(show_p(entry["delong_p"])),
-            number(show_p(entry["delong_p_holm"])),
+            number(show_p(entry["delong_p"]), note=f"Holm {show_p(entry['delong_p_holm'])}"),
             number(
                 show_p(entry["mcnemar_p"]), note=f"{show_p(entry['mcnemar_p_corrected'])} corrected"
             ),
@@ -256,7 +261,9 @@ def _scopes_of(comparison: Json, strategy: str) -> dict[str, Json]:
 
 
 def _sizes(found: Json, positive: str) -> str:
-    return f"n = {show_count(found['n'])}, {show_count(found['positives'])} {positive}"
+    # One line or two, but never broken inside a number's name.
+    positives = f"{show_count(found['positives'])}\u00a0{positive}"
+    return f"n\u00a0=\u00a0{show_count(found['n'])}, {positives}"
 
 
 def _title(scope: str) -> str:

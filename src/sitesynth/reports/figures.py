@@ -18,7 +18,18 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from sitesynth.evaluation.metrics import reliability_bins
 from sitesynth.reports.curves import Band, roc_points, thin_out
 from sitesynth.reports.numbers import show_score
-from sitesynth.reports.panels import INK, MUTED, RULE, SQUARE_IN, Figure, Style, open_panel, to_svg
+from sitesynth.reports.panels import (
+    INK,
+    LETTER_IN,
+    MUTED,
+    RULE,
+    SQUARE_IN,
+    WIDTH_IN,
+    Figure,
+    Style,
+    open_panel,
+    to_svg,
+)
 
 
 __all__ = [
@@ -36,6 +47,9 @@ MOST_POINTS = 160
 """Of a line: more than a panel has pixels to show."""
 
 MINUS = "\u2212"
+
+SHORT_NAME = 16
+"""Letters of a row's name that a panel of the usual width has room for."""
 
 Labels = Bool[np.ndarray, " n"]
 Values = Float[np.ndarray, " n"]
@@ -291,7 +305,10 @@ def draw_lines(
 @contextmanager
 def _open_list(title: str, names: Sequence[str]) -> Iterator[tuple[Canvas, Axes]]:
     """Open a panel with a row for each name, from top to bottom."""
-    with open_panel(title, height=1.1 + 0.27 * len(names), names=names) as (canvas, axes):
+    longest = max((len(name) for name in names), default=0)
+    width = WIDTH_IN + LETTER_IN * max(0, longest - SHORT_NAME)
+    height = 1.1 + 0.27 * len(names)
+    with open_panel(title, width=width, height=height, names=names) as (canvas, axes):
         axes.set_yticks(range(len(names)), list(names))
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(names) - 0.4, -0.6)

@@ -42,9 +42,11 @@ def show_signed(value: float | None) -> str:
 
 
 def show_figures(value: float | None) -> str:
-    """Show a number of any size to three digits: a distance, a volume."""
+    """Show a number of any size to three digits, or decimals: a distance, a volume."""
     if value is None:
         return ABSENT
+    if abs(value) < 1:
+        return _fixed(value, ".3f")
     shown = f"{value:.3g}" if abs(value) < LARGEST_IN_DIGITS else f"{value:,.0f}"
     return shown.replace(",", "\u202f").replace("-", "\u2212")
 

@@ -22,6 +22,7 @@ __all__ = [
     "MUTED",
     "RULE",
     "SQUARE_IN",
+    "WIDTH_IN",
     "Figure",
     "Style",
     "open_panel",

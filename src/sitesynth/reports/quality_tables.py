@@ -190,7 +190,7 @@ def tumour_table(site: str, tumours: Json, *, shown: Sequence[str]) -> Table:
                     _distribution(synthetic),
                     _with_ends(synthetic and synthetic.get("difference")),
                     _with_ends(synthetic and synthetic.get("distance")),
-                    _with_ends(told["floor"] and told["floor"]["distance"]),
+                    number(show_figures(told["floor"] and told["floor"]["distance"]["value"])),
                 ]
             )
     return Table(

@@ -191,10 +191,10 @@ def _write_audits(folder: Path, study: Study) -> None:
     for site in TRAINING:
         rng = seeds.numpy_generator(SEED, "audits", site)
         real = read_images(folder / "images" / site)
-        first = np.arange(len(real)) < len(real) - 2
+        first = [number < len(real) - 2 for number in range(len(real))]
         sets = {
             "train": real.select(first),
-            "held_out": real.select(~first),
+            "held_out": real.select(not chosen for chosen in first),
             "synthetic": read_images(folder / "synthetic" / site).select(first),
         }
         looks = {
@@ -309,7 +309,7 @@ def _head(
 ) -> np.ndarray:
     """Return a bright ellipsoid with a tumour, ring-shaped in the wild type's t1c."""
     axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in grid], indexing="ij")
-    radius = np.sqrt(sum((axis / 0.9) ** 2 for axis in axes))
+    radius = np.sqrt(sum((axis / 1.3) ** 2 for axis in axes))
     centre = rng.uniform(-0.35, 0.35, size=len(grid))
     size = rng.uniform(0.28, 0.42)
     distance = np.sqrt(sum((a - c) ** 2 for a, c in zip(axes, centre, strict=True))) / size

@@ -1,0 +1,114 @@
+"""Tables of generators, from audits with known numbers."""
+
+from typing import Any
+
+from sitesynth.reports.privacy_tables import copy_table, gate_table, membership_table
+from sitesynth.reports.quality_tables import (
+    appearance_table,
+    fidelity_table,
+    judge_table,
+    matrix_table,
+    tumour_table,
+)
+from sitesynth.reports.study import Results, Study
+from sitesynth.reports.subgroup_sections import subgroups_section
+from sitesynth.reports.tables import Table
+
+
+def told(table: Table) -> str:
+    """Return all that a table says."""
+    cells = [cell for row in [*table.header, *table.rows] for cell in row]
+    return " ".join(f"{cell.text} {cell.note}" for cell in cells)
+
+
+def v(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 1, "high": value + 1}
+
+
+def scores(value: float) -> dict[str, Any]:
+    return {**v(value), "n": 9, "quartiles": [value - 3, value, value + 3], "planes": {}}
+
+
+QUALITY = {
+    "brisque_model": {"name": "LIVE release of 2011", "digest": "ab" * 32},
+    "sites": {
+        "alder": {
+            "synthetic": {
+                "brisque": {**scores(52), "difference": v(10.5), "distance": v(11.5)},
+                "piqe": {**scores(33), "difference": v(2.5), "distance": v(4.5)},
+            },
+            "real": {
+                "brisque": {**scores(42), "difference": v(0.5), "distance": v(1.5)},
+                "piqe": None,
+            },
+            "held_out": {"brisque": scores(41.5), "piqe": scores(30.5)},
+        }
+    },
+}
+
+
+def test_scores_stand_beside_those_of_real_scans_and_the_floor() -> None:
+    """Mean with quartiles of both, then differences and distances of synthetic and of training."""
+    table = appearance_table(QUALITY)
+    brisque, piqe = table.rows
+
+    assert [cell.text for cell in brisque] == [
+        "alder", "BRISQUE", "52", "41.5", "10.5", "0.500", "11.5", "1.5",
+    ]  # fmt: skip
+    assert brisque[2].note == "49 to 55"
+    assert [cell.text for cell in piqe] == ["PIQE", "33", "30.5", "2.5", "–", "4.5", "–"]
+    assert "abababababab" in table.note
+
+
+def test_every_row_is_as_wide_as_the_header(study: Study, results: Results) -> None:
+    """Spans counted; a row too short would shift its numbers under a wrong heading."""
+    quality, privacy = results.quality, results.privacy
+    subgroups = subgroups_section(results).blocks[-1]
+    assert isinstance(subgroups, Table)
+    tables = [
+        fidelity_table(quality),
+        matrix_table(quality, "fid"),
+        appearance_table(QUALITY),
+        judge_table(quality, classes=study.classes),
+        tumour_table("alder", quality["sites"]["alder"]["tumours"], shown=["t1c rim"]),
+        gate_table(privacy),
+        copy_table(privacy),
+        membership_table(privacy),
+        subgroups,
+    ]
+    for table in tables:
+        width = sum(cell.columns for cell in table.header[0])
+        spanned = [0] * (len(table.rows) + 99)
+        for number, row in enumerate(table.rows):
+            for cell in row:
+                for later in range(number + 1, number + cell.rows):
+                    spanned[later] += cell.columns
+            assert sum(cell.columns for cell in row) + spanned[number] == width, table.title
+
+
+def test_a_verdict_stands_with_its_reasons(results: Results) -> None:
+    """Two held-out patients are too few where eight are asked for."""
+    rows = {row[0].text: row for row in gate_table(results.privacy).rows}
+
+    assert rows["birch"][1].text == "refused"
+    assert "too few" in rows["birch"][-1].text
+    assert results.privacy["sites"]["birch"]["gate"]["reasons"][0] in rows["birch"][-1].text
+
+
+def test_a_site_without_a_judge_says_why() -> None:
+    table = judge_table({"sites": {"alder": {"judge": None}}}, classes=("a", "b"))
+
+    assert "too few training patients" in told(table)
+
+
+def test_subgroups_of_the_strategy_in_question_are_on_the_page(results: Results) -> None:
+    """Every judged group's difference, and groups that are too small without one."""
+    section = subgroups_section(results)
+    table = section.blocks[-1]
+    assert isinstance(table, Table)
+    found = results.comparison["subgroups"]["groups"]
+
+    assert {group["covariate"] for group in found} == {"age", "sex", "sequences"}
+    for group, row in zip(found, table.rows, strict=True):
+        is_judged = bool(group["strategies"])
+        assert (row[-1].text == "–") == (not is_judged)
