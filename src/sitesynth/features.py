@@ -171,7 +171,7 @@ class FeatureScale:
 
 def head_of(sequences: Float[np.ndarray, "q ..."]) -> Bool[np.ndarray, "..."]:
     """Return where any of a scan's sequences, in [0, 1], is brighter than the air around it."""
-    head: np.ndarray = (sequences > HEAD_LEVEL).any(axis=0)
+    head: np.ndarray = np.any(sequences > HEAD_LEVEL, axis=0)
     return head
 
 

@@ -55,7 +55,7 @@ def draw_matrix(
             axes.text(
                 column,
                 row,
-                _shown(values[row, column]),
+                _shown(float(values[row, column])),
                 ha="center",
                 va="center",
                 color="white" if shades[row, column] > DARK else INK,

@@ -1,5 +1,8 @@
 """The section about parts of the external patients."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sitesynth.reports.figures import Interval, draw_forest
 from sitesynth.reports.findings import subject_of
 from sitesynth.reports.numbers import (
@@ -10,12 +13,14 @@ from sitesynth.reports.numbers import (
     show_signed,
 )
 from sitesynth.reports.page import Block, Gallery, Section
-from sitesynth.reports.panels import strategy_styles
+from sitesynth.reports.panels import Style, strategy_styles
 from sitesynth.reports.study import Results
 from sitesynth.reports.tables import Table, column, head, number
 
 
 __all__ = ["subgroups_section"]
+
+Json = Mapping[str, Any]
 
 
 def subgroups_section(results: Results) -> Section:
@@ -28,14 +33,7 @@ def subgroups_section(results: Results) -> Section:
     if subject is not None and judged:
         style = strategy_styles(comparison["order"]["strategies"])[subject]
         rows = [
-            Interval(
-                f"{group['covariate']}: {group['value']} ({group['n']})",
-                *(
-                    group["strategies"][subject]["auc_difference"][key]
-                    for key in ("value", "low", "high")
-                ),
-                style,
-            )
+            _interval(group, group["strategies"][subject]["auc_difference"], style)
             for group in judged
         ]
         margin = next(entry["margin"] for entry in comparison["comparisons"])
@@ -57,6 +55,11 @@ def subgroups_section(results: Results) -> Section:
         "differ by chance.",
         blocks,
     )
+
+
+def _interval(group: Json, difference: Json, style: Style) -> Interval:
+    name = f"{group['covariate']}: {group['value']} ({group['n']})"
+    return Interval(name, difference["value"], difference["low"], difference["high"], style)
 
 
 def _table(results: Results, *, subject: str | None) -> Table:
