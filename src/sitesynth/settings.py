@@ -4,6 +4,7 @@ Nothing here computes, and nothing has a default: DVC tracks the values in param
 that is not there is a value whose change reruns nothing.
 """
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,7 +46,9 @@ __all__ = [
     "SiteSettings",
     "SplitSettings",
     "TaskSettings",
+    "check_settings",
     "load_settings",
+    "settings_text",
 ]
 
 Count = Annotated[int, Field(gt=0)]
@@ -672,6 +675,23 @@ def check_settings(raw: Mapping[str, Any], *, named: str, site: str | None = Non
         return settings if site is None else settings.at_site(site)
     except ValidationError as error:
         raise SettingsError(f"{named} is not a valid study:\n{_listed(error)}") from error
+
+
+def settings_text(settings: Settings, *, about: str) -> str:
+    """Return a study as the text of a params file, below a comment; `load_settings` reads it back.
+
+    Args:
+        settings: The study.
+        about: What the comment says; its lines are kept.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None  # lists and innermost mappings on one line
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 100
+    text = io.StringIO()
+    yaml.dump(settings.model_dump(mode="json"), text)
+    comment = "".join(f"# {line}\n" for line in about.splitlines())
+    return f"{comment}\n{text.getvalue()}"
 
 
 def _listed(error: ValidationError) -> str:

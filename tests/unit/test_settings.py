@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from sitesynth.errors import SettingsError
-from sitesynth.settings import load_settings
+from sitesynth.settings import load_settings, settings_text
 
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -209,3 +209,17 @@ def test_a_params_file_that_holds_no_study_is_named(
 
     with pytest.raises(SettingsError, match=f"(?s){message}"):
         load_settings(tmp_path / "params.yaml")
+
+
+STUDIES = sorted((PARAMS.parent / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_is_the_same_after_it_was_written(path: Path, tmp_path: Path) -> None:
+    """1e-6, null, "2" and 2 must come back as what they were."""
+    study = load_settings(path)
+
+    (tmp_path / "params.yaml").write_text(settings_text(study, about="of two\nlines"))
+
+    assert load_settings(tmp_path / "params.yaml") == study
+    assert (tmp_path / "params.yaml").read_text().startswith("# of two\n# lines\n\nstudy: ")
