@@ -17,6 +17,7 @@ from sitesynth.errors import SitesynthError
 
 
 __all__ = [
+    "UNFINISHED",
     "digest_of",
     "digest_of_file",
     "read_json",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from sitesynth.cli import bundles, cohorts, federation, models, results, studies
+from sitesynth.cli import bundles, cohorts, federation, imports, models, results, studies
 from sitesynth.errors import SitesynthError
 
 
@@ -23,6 +23,7 @@ def commands() -> None:
 
 for command in (
     studies.study,
+    imports.import_,
     cohorts.check,
     bundles.bundle,
     bundles.sample,

@@ -1,0 +1,1 @@
+"""From the folders that hospitals and archives really have to a cohort's table."""
