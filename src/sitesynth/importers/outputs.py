@@ -5,6 +5,7 @@
     import.json    the same in numbers, for scripts, and what `join` needs
     study.yaml     a study of this cohort, for `sitesynth study use`
     scans/         links to the files, which stay where they are
+    .gitignore     keeps all of it out of git: the tables name patients
 
 Links, because a table's paths must not leave its folder; a link per file, because DVC looks
 through links to files, and not through links to folders: it would not see a scan change.
@@ -80,6 +81,7 @@ def write_draft(draft: Draft, out: Path, study: Settings) -> dict[str, Any]:
         left = [[*(getattr(one, name) for name in LEFT_OUT_COLUMNS)] for one in draft.left_out]
         write_text(folder / LEFT_OUT, _csv_of(LEFT_OUT_COLUMNS, left))
         write_json(folder / SUMMARY, summary)
+        write_text(folder / ".gitignore", "*\n")
         write_text(folder / STUDY, settings_text(study, about=_about(draft, study)))
     return summary
 

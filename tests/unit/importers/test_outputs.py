@@ -1,6 +1,7 @@
 """What an import leaves on disk, and cohorts that are joined."""
 
 import csv
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,18 @@ def test_the_table_points_at_the_files_through_links(
     assert (out / first["t1"]).resolve() == ucsf.scans[0].files["t1"]
     assert not any(path.is_symlink() and path.is_dir() for path in out.rglob("*"))
     assert table_of(out)[1]["t1"] == ""
+
+
+def test_git_sees_nothing_of_an_import(ucsf: Draft, knobs: Settings, tmp_path: Path) -> None:
+    """Its tables name patients."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # noqa: S607
+    out = tmp_path / "out"
+    write_draft(ucsf, out, study_of(ucsf, knobs, out))
+
+    status = ["git", "-C", str(tmp_path), "status", "--porcelain", "--untracked-files=all"]
+    seen = subprocess.run(status, check=True, capture_output=True)
+
+    assert seen.stdout == b""
 
 
 def test_who_is_left_out_is_a_table(ucsf: Draft, knobs: Settings, tmp_path: Path) -> None:
