@@ -31,7 +31,8 @@ from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.app_common.workflows.model_controller import ModelController
 from nvflare.fuel.f3.stats_pool import StatsPoolManager
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
 from sitesynth import seeds
@@ -56,17 +57,21 @@ __all__ = [
     "EVENTS",
     "NVFlareHub",
     "NVFlareSite",
+    "pack",
     "prepare_kit",
     "read_result",
     "read_score",
     "run_deployed",
+    "sit_down",
     "site_file",
+    "unpack",
     "write_job",
 ]
 
 INITIAL = "initial.safetensors"
 EVENTS = "events.jsonl"
 LOGIN_S = 60.0
+WEIGHTS = "weights"
 POLL_S = 0.1
 """How often sites look for a task, and the hub for their answers: NVFlare's 2 s and 0.5 s would
 cost more than the training of a small round."""
@@ -149,9 +154,7 @@ def prepare_kit(kit: Path, images: Path | None) -> None:
         about = read_json(kit / "startup/fed_client.json")
         site = about["client"]["fqsn"]
         write_json(site_file(kit / "local", site), {"images": str(images.resolve())})
-    # Of all classes that a job could name, ours and no others.
-    resources = read_json(default) | {"class_allow_list": list(COMPONENTS)}
-    write_json(kit / "local/resources.json", resources)
+    write_json(kit / "local/resources.json", _restricted(read_json(default), kit.resolve()))
 
 
 def read_result(run: Path) -> dict[int, dict[str, Tensor]] | None:
@@ -167,6 +170,27 @@ def read_result(run: Path) -> dict[int, dict[str, Tensor]] | None:
     if failure.exists():
         raise TrainingError(failure.read_text(encoding="utf-8"))
     return split_members(load_file(found)) if found.exists() else None
+
+
+def _restricted(resources: dict[str, Any], kit: Path) -> dict[str, Any]:
+    """Return a participant's resources, tightened.
+
+    Of all classes that a job could name, ours, and NVFlare's own that it adds to each job. A site's
+    logs stay there: NVFlare would stream them to the hub. The hub's jobs stay in its kit: NVFlare
+    would keep them under /tmp.
+    """
+    tightened = resources | {
+        "class_allow_list": [*COMPONENTS, "nvflare.app_common.logging."],
+        "allow_log_streaming": False,
+        "components": [
+            component
+            for component in resources["components"]
+            if component["id"] != "site_log_streamer"
+        ],
+    }
+    text = json.dumps(tightened).replace("/tmp/nvflare/", f"{kit}/")  # noqa: S108
+    restricted: dict[str, Any] = json.loads(text)
+    return restricted
 
 
 def run_deployed(
@@ -264,7 +288,7 @@ class NVFlareHub(ModelController):  # type: ignore[misc]
             task_name=question.kind,
             data=FLModel(
                 params_type=ParamsType.FULL,
-                params=to_numpy(weights),
+                params=pack(weights),
                 meta={"member": question.member, "number": question.number},
             ),
             targets=list(sites),
@@ -306,7 +330,7 @@ class NVFlareSite(Executor):  # type: ignore[misc]
         torch.set_flush_denormal(True)
         asked = FLModelUtils.from_shareable(shareable)
         question = Question(task_name, asked.meta["member"], asked.meta["number"])
-        weights = to_torch(asked.params)
+        weights = unpack(asked.params)
         meta: dict[str, Any] = {}
         params: dict[str, Any] = {}
         try:
@@ -317,7 +341,7 @@ class NVFlareSite(Executor):  # type: ignore[misc]
         except SitesynthError as error:
             meta["problem"] = f"{type(error).__name__}: {error}"
         else:
-            params = to_numpy(answer.weights)
+            params = pack(answer.weights)
             meta["num_scans"] = answer.num_scans
             meta["losses"] = list(answer.losses)
             meta["score"] = None if answer.score is None else asdict(answer.score)
@@ -376,8 +400,12 @@ def read_answer(told: FLModel) -> Answer | Absence:
     if "problem" in told.meta:
         return Absence(str(told.meta["problem"]))
     score = told.meta["score"]
+    try:
+        weights = unpack(told.params or {})
+    except TrainingError as error:
+        return Absence(str(error))
     return Answer(
-        weights=to_torch(told.params or {}),
+        weights=weights,
         num_scans=int(told.meta["num_scans"]),
         losses=tuple(told.meta["losses"]),
         score=None if score is None else read_score(score),
@@ -390,14 +418,25 @@ def read_score(told: Mapping[str, Any]) -> ValidationScore:
     return ValidationScore(**{**told, "hits": hits})
 
 
-def to_numpy(weights: Weights) -> dict[str, Any]:
-    """Return weights as NVFlare sends them."""
-    return {name: value.detach().cpu().contiguous().numpy() for name, value in weights.items()}
+def pack(weights: Weights) -> dict[str, bytes]:
+    """Return weights as one message carries them.
+
+    As safetensors and not as numpy arrays, which NVFlare reads in several threads: numpy reads an
+    array's header with `ast`, which fails at random in threads before Python 3.11.8 (gh-106905).
+    """
+    return {WEIGHTS: save({k: v.detach().cpu().contiguous() for k, v in weights.items()})}
 
 
-def to_torch(params: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return what NVFlare received as weights."""
-    return {name: torch.from_numpy(value) for name, value in params.items()}
+def unpack(params: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of a message.
+
+    Raises:
+        TrainingError: If the message holds none.
+    """
+    try:
+        return load(params[WEIGHTS])
+    except (KeyError, TypeError, SafetensorError) as error:
+        raise TrainingError(f"the weights of a message cannot be read: {error!r:.200}.") from error
 
 
 def traffic(direction: Literal["Sent", "Received"]) -> int:

@@ -63,7 +63,8 @@ def simulate(
     Raises:
         TrainingError: If the hub gave up, or NVFlare did.
     """
-    with tempfile.TemporaryDirectory(prefix="sitesynth-federation-") as name:
+    # A short name: the simulator's sockets lie below it, and their paths have at most 104 bytes.
+    with tempfile.TemporaryDirectory(prefix="sitesynth-") as name:
         folder = Path(name)
         workspace = folder / "workspace"
         write_job(folder / "job", plan, initial)

@@ -11,10 +11,12 @@ from sitesynth.storage import write_json
 from sitesynth.strategies.federation import announce
 from sitesynth.strategies.nvflare_engine import (
     COMPONENTS,
+    pack,
     prepare_kit,
     read_result,
     sit_down,
     site_file,
+    unpack,
     write_job,
 )
 from tests.unit.strategies import tiny_consortium as tiny
@@ -31,7 +33,13 @@ def kit(folder: Path, site: str) -> Path:
     write_json(folder / "startup/fed_client.json", {"client": {"fqsn": site}})
     write_json(
         folder / "local/resources.json.default",
-        {"class_allow_list": ["nvflare.anything"], "components": ["kept"]},
+        {
+            "class_allow_list": ["nvflare.anything"],
+            "components": [
+                {"id": "site_log_streamer"},
+                {"id": "jobs", "at": "/tmp/nvflare/jobs"},  # noqa: S108
+            ],
+        },
     )
     return folder
 
@@ -63,7 +71,11 @@ def test_a_job_names_our_two_classes(tmp_path: Path) -> None:
     ready = kit(tmp_path / "kit", "alder")
     prepare_kit(ready, tiny.write_sites(tmp_path / "images") / "alder")
     resources = json.loads((ready / "local/resources.json").read_text())
-    assert resources == {"class_allow_list": list(COMPONENTS), "components": ["kept"]}
+    assert resources == {
+        "class_allow_list": [*COMPONENTS, "nvflare.app_common.logging."],
+        "allow_log_streaming": False,
+        "components": [{"id": "jobs", "at": f"{ready}/jobs"}],
+    }
 
 
 def test_a_site_opens_what_its_own_kit_names(tmp_path: Path) -> None:
@@ -109,3 +121,21 @@ def test_initial_weights_are_the_members_own(tmp_path: Path) -> None:
     for name, value in first[0].items():
         assert torch.equal(value, again[0][name])
     assert any(not torch.equal(value, first[1][name]) for name, value in first[0].items())
+
+
+def test_weights_survive_a_message() -> None:
+    """Types, empty shapes and all bits; an odd message is told as such."""
+    weights = {
+        "w": torch.tensor([[1.0, float("nan")], [2.0**-140, -0.0]]).t(),
+        "count": torch.tensor(3),
+    }
+    back = unpack(pack(weights))
+
+    assert back.keys() == weights.keys()
+    assert back["count"].dtype == torch.int64
+    assert back["count"].shape == ()
+    here = weights["w"].contiguous().numpy().tobytes()
+    assert back["w"].numpy().tobytes() == here
+    for odd in ({}, {"weights": b"no"}, {"weights": 3}):
+        with pytest.raises(TrainingError, match="weights of a message cannot be read"):
+            unpack(odd)
