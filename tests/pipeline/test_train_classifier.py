@@ -1,0 +1,50 @@
+"""The stage `train_classifier` on three tiny sites."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import train_classifier
+from sitesynth.classifiers.ensemble import read_ensemble
+from sitesynth.storage import read_json
+from sitesynth.tracking import Silent
+from tests.unit.strategies import tiny_consortium as tiny
+
+
+def fit(folder: Path, engine: str) -> Path:
+    """Run the stage for the federated strategy, and return where it wrote."""
+    study = tiny.settings(engine=engine)
+    train_classifier.run(
+        strategy="federated",
+        images=tiny.write_sites(folder / "images"),
+        synthetic=tiny.write_sites(folder / "synthetic"),
+        model=folder / "model",
+        traffic=folder / "traffic.json",
+        **tiny.sections(study),
+        scratch=folder / "scratch",
+        tracked=Silent(),
+    )
+    return folder
+
+
+def test_without_an_engine_nothing_is_sent(tmp_path: Path) -> None:
+    """The classifier, its history of two rounds a member, and a ledger that says null."""
+    written = fit(tmp_path, "in_process")
+
+    assert read_ensemble(written / "model").config.strategy == "federated"
+    lines = (written / "model/history.csv").read_text().splitlines()
+    assert lines[0] == "member,step,loss,validation_loss"
+    assert [line.rsplit(",", 2)[0] for line in lines[1:]] == ["0,2", "0,4", "1,2", "1,4"]
+    assert read_json(written / "traffic.json") is None
+
+
+@pytest.mark.slow
+def test_an_engine_changes_the_ledger_and_no_byte_of_the_model(tmp_path: Path) -> None:
+    """What DVC hashes is the same; what it does not hash says what was sent."""
+    here, there = fit(tmp_path / "a", "in_process"), fit(tmp_path / "b", "nvflare")
+
+    for file in sorted((here / "model").iterdir()):
+        assert (there / "model" / file.name).read_bytes() == file.read_bytes(), file.name
+    traffic = read_json(there / "traffic.json")
+    assert traffic["engine"] == "nvflare"
+    assert set(traffic["sites"]) == set(tiny.SITES)
