@@ -1,0 +1,157 @@
+"""NVFlare's simulator against the in-process engine, and against its own processes' secrets.
+
+Slow: a simulation starts five processes, each of which imports torch.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from sitesynth.classifiers.ensemble import Ensemble
+from sitesynth.strategies.federation import fit_federation
+from tests.unit.strategies import tiny_consortium as tiny
+
+
+pytestmark = pytest.mark.slow
+
+# Python imports it at the start of every process on whose path it lies.
+SPY = """
+import json, os, sys
+FOLDER = os.environ["SPY_FOLDER"]
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        path = os.fsdecode(arguments[0])
+        if path.startswith(os.environ["SPY_ON"]):
+            note("open", path)
+    elif event in ("socket.connect", "socket.sendto", "socket.bind"):
+        note("address", repr(arguments[1]))
+    elif event == "socket.getaddrinfo":
+        note("name", str(arguments[0]))
+def note(kind, what):
+    line = json.dumps([kind, what]) + "\\n"
+    file = os.open(f"{FOLDER}/{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(file, line.encode())
+    os.close(file)
+sys.addaudithook(hook)
+"""
+
+LOOPBACK = ("('localhost',", "('127.0.0.1',", "('0.0.0.0',", "('::1',", "b'/", "'/", "('',")
+
+# NVFlare asks the kernel which address this machine would use, by connecting a datagram socket,
+# which sends nothing.
+NOT_SENT = "('10.255.255.255', 1)"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return three sites' image sets."""
+    return tiny.write_sites(tmp_path_factory.mktemp("images"))
+
+
+class Watched:
+    """One simulation, and what its processes opened and called."""
+
+    def __init__(self, images: Path, folder: Path) -> None:
+        """Run it."""
+        self.spied, self.home, self.here = (folder / name for name in ("spied", "home", "here"))
+        for made in (self.spied, self.home, self.here):
+            made.mkdir(parents=True)
+        (folder / "sitecustomize.py").write_text(SPY)
+        self.steps: list[Any] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SPY_FOLDER", str(self.spied))
+            patch.setenv("SPY_ON", str(images))
+            patch.setenv("HOME", str(self.home))
+            # MONAI imports matplotlib, which keeps a list of fonts.
+            patch.setenv("MPLCONFIGDIR", str(folder))
+            patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+            patch.chdir(self.here)
+            patch.setenv("PYTHONPATH", str(folder))
+            self.ensemble, self.traffic = fit_federation(
+                images, **tiny.sections(tiny.settings()), on_step_of=tiny.told_by(self.steps)
+            )
+
+    def notes(self, kind: str) -> Mapping[str, set[str]]:
+        """Return by process what it did of one kind."""
+        found: dict[str, set[str]] = {}
+        for file in self.spied.iterdir():
+            lines = [json.loads(line) for line in file.read_text().splitlines()]
+            found[file.name] = {what for k, what in lines if k == kind}
+        return found
+
+
+@pytest.fixture(scope="module")
+def watched(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """Return a simulation that ran."""
+    return Watched(images, tmp_path_factory.mktemp("watched"))
+
+
+def weights_of(ensemble: Ensemble) -> list[dict[str, torch.Tensor]]:
+    """Return the members' weights."""
+    return [member.state_dict() for member in ensemble.members]
+
+
+def assert_same(found: Ensemble, expected: Ensemble) -> None:
+    """Hold two ensembles equal to the bit."""
+    assert found.config == expected.config
+    for there, here in zip(weights_of(found), weights_of(expected), strict=True):
+        assert there.keys() == here.keys()
+        for name, value in there.items():
+            assert torch.equal(value, here[name]), name
+
+
+def test_both_engines_give_the_same_bits(images: Path, watched: Watched) -> None:
+    """Weights, threshold and the losses of every round: the engine only carries."""
+    steps: list[Any] = []
+    expected = tiny.fit_in_process(images, tiny.settings(), steps)
+
+    assert_same(watched.ensemble, expected)
+    assert watched.steps == steps
+    assert [(member, step) for member, step, _ in steps] == [(0, 2), (0, 4), (1, 2), (1, 4)]
+
+
+def test_a_process_opens_one_sites_scans_only(images: Path, watched: Watched) -> None:
+    """Three processes open 12 arrays each, all of one site; the caller and the hub open none."""
+    opened = [
+        {Path(path).relative_to(images).parts[0] for path in paths if path.endswith(".npy")}
+        for paths in watched.notes("open").values()
+    ]
+
+    assert sorted(map(sorted, filter(None, opened))) == [["alder"], ["birch"], ["cedar"]]
+
+
+def test_nothing_but_loopback_is_contacted(watched: Watched) -> None:
+    """No name is looked up and no address called that is not this machine's."""
+    called = set().union(*watched.notes("address").values())
+    named = set().union(*watched.notes("name").values())
+
+    assert called, "the spy saw the simulator's own connections"
+    assert {address for address in called if not address.startswith(LOOPBACK)} <= {NOT_SENT}
+    assert named <= {"localhost", "127.0.0.1", "0.0.0.0", "None", ""}  # noqa: S104
+
+
+def test_nothing_is_left_behind(watched: Watched) -> None:
+    """No file where it ran, none at home, and no process."""
+    assert list(watched.here.iterdir()) == []
+    assert list(watched.home.iterdir()) == []
+    assert [pid for pid in watched.notes("open") if psutil.pid_exists(int(pid))] == []
+
+
+def test_the_ledger_is_the_formula_and_the_engines_overhead(watched: Watched) -> None:
+    """A round moves the model down and up at each site; the rest, polls, is less than a tenth."""
+    model = sum(
+        value.numel() * value.element_size() for value in weights_of(watched.ensemble)[0].values()
+    )
+    trained = [row for row in watched.traffic["rounds"] if row["kind"] == "train"]
+
+    assert len(trained) == 3 * 2 * 2
+    for row in trained[1:]:
+        assert row["sent_bytes"] >= model
+        assert row["received_bytes"] >= model
+    assert watched.traffic["messages"] == 2 * 3 * (2 * (2 + 1) + 1)
+    assert watched.traffic["absences"] == []
