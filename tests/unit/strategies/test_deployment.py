@@ -1,0 +1,184 @@
+"""A hub and three sites as on machines of their own: provisioned kits, gRPC, mutual TLS.
+
+Slow: eight processes, each of which imports torch. All on loopback.
+"""
+
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from sitesynth.strategies.nvflare_engine import prepare_kit
+from tests.unit.strategies import tiny_consortium as tiny
+
+
+pytestmark = pytest.mark.slow
+
+PROJECT = tiny.ROOT / "docs/federation-project.yml"
+HUB, ADMIN = "localhost", "hub@sitesynth.org"
+PATIENCE_S = 400
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def provision(folder: Path, port: int) -> Path:
+    """Make the startup kits of the project that the how-to names, at a port of its own."""
+    folder.mkdir()
+    project = folder / "project.yml"
+    project.write_text(PROJECT.read_text().replace("8002", str(port)))
+    command = [f"{Path(sys.executable).parent}/nvflare", "provision", "-p", str(project)]
+    subprocess.run(
+        [*command, "-w", str(folder / "kits")], cwd=folder, check=True, capture_output=True
+    )
+    return folder / "kits/sitesynth/prod_00"
+
+
+@contextmanager
+def started(kit: Path) -> Iterator[None]:
+    """Run a kit's own start script, once; end whatever it started."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{tiny.ROOT}/src",
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    with (kit / "out.txt").open("wb") as out:
+        process = subprocess.Popen(
+            ["/bin/bash", str(kit / "startup/sub_start.sh"), "--once"],
+            cwd=kit,
+            env=environment,
+            stdout=out,
+            stderr=out,
+        )
+        try:
+            yield
+        finally:
+            family = [psutil.Process(process.pid)]
+            family += family[0].children(recursive=True)
+            for member in family:
+                member.kill()
+            process.wait()
+            psutil.wait_procs(family, timeout=10)
+
+
+class Deployment:
+    """Kits, and the hub's port."""
+
+    def __init__(self, kits: Path, port: int) -> None:
+        self.kits = kits
+        self.port = port
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return three sites' image sets."""
+    return tiny.write_sites(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def deployment(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Start a hub and three sites, and stop them in the end."""
+    port = free_port()
+    kits = provision(tmp_path_factory.mktemp("deployment") / "ours", port)
+    prepare_kit(kits / HUB, None)
+    for site in tiny.SITES:
+        prepare_kit(kits / site, images / site)
+    with ExitStack() as stack:
+        stack.enter_context(started(kits / HUB))
+        until = time.monotonic() + PATIENCE_S
+        while not answers(port):
+            assert time.monotonic() < until, (kits / HUB / "out.txt").read_text()[-2000:]
+            time.sleep(0.5)
+        for site in tiny.SITES:
+            stack.enter_context(started(kits / site))
+        yield Deployment(kits, port)
+
+
+def answers(port: int) -> bool:
+    """Return whether somebody listens."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def greeting(channel: socket.socket) -> bytes:
+    """Begin HTTP/2, as every gRPC client does, and return what the hub says to it."""
+    channel.settimeout(20)
+    channel.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+    return channel.recv(100)
+
+
+def call(port: int, *, trusting: Path, showing: Path | None) -> bytes:
+    """Greet the hub over TLS, with or without a certificate to show.
+
+    Returns:
+        What the hub says; nothing if it ends the connection. (In TLS 1.3 a client learns that it
+        is refused after its side of the handshake: by an alert, or by the end of the connection.)
+    """
+    context = ssl.create_default_context(cafile=str(trusting))
+    context.set_alpn_protocols(["h2"])
+    if showing is not None:
+        context.load_cert_chain(showing / "client.crt", showing / "client.key")
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=HUB) as channel,
+    ):
+        try:
+            return greeting(channel)
+        except (ssl.SSLError, ConnectionError):
+            return b""
+
+
+def test_a_provisioned_site_is_heard(deployment: Deployment) -> None:
+    """So that the refusals below are about certificates and nothing else."""
+    kit = deployment.kits / "alder/startup"
+
+    assert call(deployment.port, trusting=kit / "rootCA.pem", showing=kit)
+
+
+def test_a_client_without_certificate_is_refused(deployment: Deployment) -> None:
+    root = deployment.kits / "alder/startup/rootCA.pem"
+
+    assert call(deployment.port, trusting=root, showing=None) == b""
+
+
+def test_a_client_of_another_ca_is_refused(deployment: Deployment, tmp_path: Path) -> None:
+    """Its certificate bears a site's name, and was signed by somebody else."""
+    foreign = provision(tmp_path / "theirs", deployment.port) / "alder/startup"
+    root = deployment.kits / "alder/startup/rootCA.pem"
+
+    assert call(deployment.port, trusting=root, showing=foreign) == b""
+
+
+def test_a_hub_of_another_ca_is_refused_by_the_sites(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """A site talks to the hub whose root its kit holds, and to no other."""
+    foreign = provision(tmp_path / "theirs", deployment.port) / "alder/startup"
+
+    with pytest.raises(ssl.SSLCertVerificationError):
+        call(deployment.port, trusting=foreign / "rootCA.pem", showing=foreign)
+
+
+def test_plaintext_is_refused(deployment: Deployment) -> None:
+    """The hub says nothing that is HTTP/2: a TLS alert at most."""
+    with socket.create_connection(("127.0.0.1", deployment.port), timeout=20) as channel:
+        try:
+            said = greeting(channel)
+        except ConnectionError:
+            said = b""
+
+    assert said == b"" or said[0] == 0x15, said
