@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sitesynth import seeds
-from sitesynth.classifiers.training import Examples, ValidationScore, score
+from sitesynth.classifiers.training import Examples, ValidationScore, balance, score
 from sitesynth.strategies.protocol import Consortium, Site, Strategy
 
 
@@ -33,9 +33,8 @@ def bright_and_dark(scope: str) -> Examples:
     """Return scans whose classes differ in brightness, so that any learner can tell them."""
     labels = torch.tensor([0, 1] * 6)
     noise = 0.1 * torch.rand(12, 1, 4, 4, generator=seeds.generator(0, scope))
-    return Examples(
-        noise + labels.reshape(-1, 1, 1, 1), torch.ones(12, 1, dtype=torch.bool), labels, labels
-    )
+    presence = torch.ones(12, 1, dtype=torch.bool)
+    return Examples(noise + labels.reshape(-1, 1, 1, 1), presence, labels, balance(labels))
 
 
 def site_of(name: str) -> Site:

@@ -2,7 +2,9 @@
 
 Every batch is balanced: each scan is drawn by first drawing a stratum, a (site, origin, class)
 triple, and then a scan of it. So no site and no class outweighs another, whatever their sizes, and
-the classifier learns posteriors under equal prevalence.
+the classifier learns posteriors under equal prevalence. Where a mix says how many synthetic scans
+of each site to learn from (`strategies.mixes`), a site counts by its number of them; classes still
+count alike.
 
 Axes: n = scans, s = sequences, then the grid.
 """
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
 from sitesynth import seeds
@@ -29,8 +31,9 @@ __all__ = [
     "ValidationScore",
     "Validator",
     "augment",
+    "balance",
     "choose_threshold",
-    "draw_balanced",
+    "draw_weighted",
     "examples_of",
     "pool_scores",
     "predict",
@@ -56,8 +59,8 @@ class Examples:
     images: Float[Tensor, "n s ..."]
     presence: Bool[Tensor, "n s"]
     labels: Int[Tensor, " n"]
-    strata: Int[Tensor, " n"]
-    """Number of each scan's stratum, from 0."""
+    weights: Float64[Tensor, " n"]
+    """How often each scan is drawn, in proportion to the others."""
 
     def __len__(self) -> int:
         """Return the number of scans."""
@@ -97,13 +100,17 @@ def examples_of(
             "a classifier needs scans of every class."
         )
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
-    strata = torch.tensor([numbers[name] for name in names])
-    return Examples(torch.cat(images), torch.cat(presence), found, strata)
+    weights = balance(torch.tensor([numbers[name] for name in names]))
+    return Examples(torch.cat(images), torch.cat(presence), found, weights)
 
 
-def draw_balanced(strata: Int[Tensor, " n"], count: int, *, rng: torch.Generator) -> Tensor:
-    """Draw scans with replacement: a stratum, all equally likely, and then one of its scans."""
-    weights = 1.0 / strata.bincount()[strata].double()
+def balance(strata: Int[Tensor, " n"]) -> Float64[Tensor, " n"]:
+    """Return the weights by which every stratum, given by its number, is drawn alike."""
+    return 1.0 / strata.bincount()[strata].double()
+
+
+def draw_weighted(weights: Float64[Tensor, " n"], count: int, *, rng: torch.Generator) -> Tensor:
+    """Draw the indices of `count` scans, with replacement."""
     return torch.multinomial(weights, count, replacement=True, generator=rng)
 
 
@@ -179,7 +186,7 @@ def train_on(
 
     def losses_at(step: int) -> dict[str, Tensor]:
         rng = seeds.generator(seed, *scope, "step", step)
-        chosen = draw_balanced(examples.strata, settings.batch_size, rng=rng)
+        chosen = draw_weighted(examples.weights, settings.batch_size, rng=rng)
         batch = augment(
             examples.images[chosen],
             examples.presence[chosen],

@@ -1,6 +1,6 @@
 """Strategies that train once on a pool of scans: local, centralized, synthetic, augmented."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -34,13 +34,14 @@ class Pooled:
     ) -> nn.Module:
         """Learn one classifier; see `Strategy.fit`."""
         ordered = {name: sites[name] for name in sorted(sites)}
-        shown = {
-            (name, origin): examples
-            for name, site in ordered.items()
-            for origin, examples in (("real", site.real), ("synthetic", site.synthetic))
-            if examples is not None
-        }
-        examples = join_examples(shown)
+        examples = join_examples(
+            [
+                examples
+                for site in ordered.values()
+                for examples in (site.real, site.synthetic)
+                if examples is not None
+            ]
+        )
         model = build(member).to(best_device())
         best = BestWeights([site.validate for site in ordered.values()])
 
@@ -63,16 +64,11 @@ class Pooled:
         return model.eval().cpu()
 
 
-def join_examples(shown: Mapping[tuple[str, str], Examples]) -> Examples:
-    """Pool examples; scans of different sites or origins stay in different strata."""
-    strata, first = [], 0
-    for examples in shown.values():
-        strata.append(examples.strata + first)
-        first += int(examples.strata.max()) + 1
-    parts = list(shown.values())
+def join_examples(parts: Sequence[Examples]) -> Examples:
+    """Pool examples; each scan keeps its weight."""
     return Examples(
         torch.cat([part.images for part in parts]),
         torch.cat([part.presence for part in parts]),
         torch.cat([part.labels for part in parts]),
-        torch.cat(strata),
+        torch.cat([part.weights for part in parts]),
     )

@@ -6,8 +6,9 @@ import torch
 from sitesynth import seeds
 from sitesynth.classifiers.training import (
     augment,
+    balance,
     choose_threshold,
-    draw_balanced,
+    draw_weighted,
     pool_scores,
     score_probabilities,
     thresholds,
@@ -17,7 +18,7 @@ from sitesynth.classifiers.training import (
 def test_every_stratum_is_drawn_alike() -> None:
     """90 scans in one stratum and 10 in the other are drawn half and half."""
     strata = torch.tensor([0] * 90 + [1] * 10)
-    drawn = strata[draw_balanced(strata, 8000, rng=seeds.generator(0, "strata"))]
+    drawn = strata[draw_weighted(balance(strata), 8000, rng=seeds.generator(0, "strata"))]
 
     assert abs(float(drawn.float().mean()) - 0.5) < 0.02
 
