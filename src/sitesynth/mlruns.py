@@ -1,7 +1,8 @@
 """What is in `mlruns/`: MLflow's database `mlflow.db`, its `artifacts/`, and journals to copy.
 
 One experiment per study. In it one parent run, the study itself, and below that one run per stage
-instance, named as DVC names it (`train_autoencoder@alder`). A stage's newest finished run carries
+instance, named as DVC names it (`train_autoencoder@alder`); below a stage's, the runs that it
+reports as parts of itself, such as trials. A stage's newest finished run carries
 the tag `current = true`, so that the filter `tags.current = "true"` shows what `dvc.lock`
 describes.
 
@@ -166,6 +167,8 @@ class _Copy:
                 case "dataset":
                     profile = json.dumps({"num_scans": last["num_scans"]})
                     self._log_dataset(last["name"], last["digest"], last["context"], profile)
+                case "nested":
+                    self._log_nested(last)
         for few in _chunks(metrics, MAX_METRICS):
             self.client.log_batch(self.run, metrics=few)
         if last.get("event") == "end":
@@ -217,6 +220,31 @@ class _Copy:
         dataset = Dataset(name, digest[:MAX_DIGEST], "local", "{}", profile=profile)
         tag = InputTag("mlflow.data.context", context)
         self.client.log_inputs(self.run, [DatasetInput(dataset, [tag])])
+
+    def _log_nested(self, told: Mapping[str, Any]) -> None:
+        """Make a run below the stage's, whole, unless an earlier copy has made it."""
+        journal = f"{self.folder.name}/{told['name']}"
+        found = _search(self.client, self.experiment, journal=journal)
+        if found:
+            run = found[0].info.run_id
+        else:
+            tags = {**told["tags"], "journal": journal, "stage": f"{self.stage}/nested"}
+            tags["mlflow.parentRunId"] = self.run
+            created = self.client.create_run(
+                self.experiment, told["time_ms"], tags, run_name=told["name"]
+            )
+            run = created.info.run_id
+        metrics = [
+            Metric(name, value, told["time_ms"], step)
+            for step, values in told["metrics"]
+            for name, value in values.items()
+        ]
+        params = [Param(name, str(value)) for name, value in told["params"].items()]
+        for few in _chunks(metrics, MAX_METRICS):
+            self.client.log_batch(run, metrics=few)
+        for few_params in _chunks(params, MAX_PARAMS):
+            self.client.log_batch(run, params=few_params)
+        self.client.set_terminated(run, end_time=told["time_ms"])
 
     def _end(self, status: str, time_ms: int | None) -> None:
         if self.run:

@@ -16,11 +16,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from sitesynth.progress import show_progress
 
@@ -65,6 +65,7 @@ ALIVE = "alive"
 """File in a journal that its writer holds a lock on: a kernel drops a dead process's locks."""
 
 
+@runtime_checkable
 class Run(Protocol):
     """What a stage may tell about itself while it runs."""
 
@@ -86,6 +87,24 @@ class Run(Protocol):
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run, by which runs are searched."""
+        ...
+
+    def log_nested(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, object],
+        metrics: Sequence[tuple[int, Mapping[str, float]]],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Record a run of its own below this one that has ended, e.g. a trial.
+
+        Args:
+            name: Its name; unique below this run.
+            params: What it was asked to do.
+            metrics: What was measured, by step.
+            tags: By which it can be searched.
+        """
         ...
 
     def log_dataset(self, name: str, *, digest: str, num_scans: int, context: str) -> None:
@@ -126,6 +145,16 @@ class Silent:
         """Do nothing."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def log_nested(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, object],
+        metrics: Sequence[tuple[int, Mapping[str, float]]],
+        tags: Mapping[str, str],
+    ) -> None:
         """Do nothing."""
 
     def log_dataset(self, name: str, *, digest: str, num_scans: int, context: str) -> None:
@@ -250,6 +279,17 @@ class _JournalRun:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self.write("tags", tags=dict(tags))
+
+    def log_nested(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, object],
+        metrics: Sequence[tuple[int, Mapping[str, float]]],
+        tags: Mapping[str, str],
+    ) -> None:
+        told = [[step, {k: float(v) for k, v in values.items()}] for step, values in metrics]
+        self.write("nested", name=name, params=dict(params), metrics=told, tags=dict(tags))
 
     def log_dataset(self, name: str, *, digest: str, num_scans: int, context: str) -> None:
         self.write("dataset", name=name, digest=digest, num_scans=num_scans, context=context)

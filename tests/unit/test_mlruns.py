@@ -71,6 +71,44 @@ def test_a_journal_becomes_a_run_and_is_gone(mlruns: Mlruns) -> None:
     assert journal_folders() == []
 
 
+def test_a_trial_is_a_run_below_its_stage(mlruns: Mlruns) -> None:
+    with record_run("tune", None, study="trials", params={}, inputs={}, tags={}) as run:
+        for number in range(2):
+            run.log_nested(
+                f"trial-{number}",
+                params={"alder/mutant": 10 * number},
+                metrics=[(20, {"loss": 0.7}), (40, {"loss": 0.6})],
+                tags={"state": "complete"},
+            )
+    mlruns.copy_journals()
+
+    (stage,) = (r for r in stage_runs(mlruns, "trials") if r.data.tags["stage"] == "tune")
+    trials = [r for r in runs(mlruns, "trials") if r.data.tags["stage"] == "tune/nested"]
+    assert {trial.data.tags["mlflow.parentRunId"] for trial in trials} == {stage.info.run_id}
+    assert {trial.info.run_name: trial.data.params for trial in trials} == {
+        "trial-0": {"alder/mutant": "0"},
+        "trial-1": {"alder/mutant": "10"},
+    }
+    assert {trial.info.status for trial in trials} == {"FINISHED"}
+    history = mlruns.client.get_metric_history(trials[0].info.run_id, "loss")
+    assert [(found.step, found.value) for found in history] == [(20, 0.7), (40, 0.6)]
+
+
+def test_a_trial_that_was_copied_before_is_not_made_twice(
+    mlruns: Mlruns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with record_run("tune", None, study="trial-twice", params={}, inputs={}, tags={}) as run:
+        run.log_nested("trial-0", params={"a": 1}, metrics=[(1, {"loss": 0.5})], tags={})
+    (journal,) = journal_folders()
+    shutil.copytree(journal, tmp_path / journal.name)
+    mlruns.copy_journals()
+    shutil.copytree(tmp_path / journal.name, journal)
+    mlruns.copy_journals()
+
+    trials = [r for r in runs(mlruns, "trial-twice") if r.data.tags["stage"] == "tune/nested"]
+    assert len(trials) == 1
+
+
 def test_stages_are_nested_below_one_run_of_their_study(mlruns: Mlruns) -> None:
     record("nested", "alder")
     record("nested", "birch")

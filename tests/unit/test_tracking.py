@@ -42,6 +42,19 @@ def test_a_journal_holds_what_was_told_in_order() -> None:
     assert events()[-1]["status"] == "FINISHED"
 
 
+def test_a_nested_run_is_one_event_with_all_that_it_measured() -> None:
+    with record() as run:
+        run.log_nested(
+            "trial-3", params={"alder/mutant": 7}, metrics=[(20, {"loss": 1})], tags={"a": "b"}
+        )
+
+    (nested,) = (event for event in events() if event["event"] == "nested")
+    assert nested["name"] == "trial-3"
+    assert nested["params"] == {"alder/mutant": 7}
+    assert nested["metrics"] == [[20, {"loss": 1.0}]]
+    assert nested["tags"] == {"a": "b"}
+
+
 def test_an_exception_is_recorded_and_raised_on() -> None:
     with pytest.raises(ZeroDivisionError), record():
         raise ZeroDivisionError
