@@ -29,7 +29,7 @@ AT_THE_HUB = {"sample"}
 
 SAID = {
     ("package", "sample"): "only bundles\nleave the site",
-    ("sample", "train_classifier"): "synthetic images",
+    ("tune_mixing", "train_classifier"): "how many synthetic\nimages of each site",
     ("preprocess", "train_classifier"): "real images, for the strategies that may see them",
     ("preprocess", "evaluate"): "external sites' images, for testing only",
 }

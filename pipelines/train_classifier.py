@@ -13,7 +13,7 @@ from sitesynth.settings import (
     SiteSettings,
     TaskSettings,
 )
-from sitesynth.storage import write_json
+from sitesynth.storage import read_json, write_json
 from sitesynth.strategies.fitting import fit_strategy
 from sitesynth.tracking import OnStep, Run
 
@@ -23,6 +23,7 @@ def run(
     strategy: str,
     images: In,
     synthetic: In,
+    mixes: In,
     model: Out,
     traffic: Measured,
     cohort: CohortSettings,
@@ -36,7 +37,7 @@ def run(
     scratch: Scratch,
     tracked: Run,
 ) -> None:
-    """Read the training sites' scans and the synthetic cohort; write the strategy's classifier.
+    """Read scans, the synthetic pool and how much of it to take; write the strategy's classifier.
 
     On a federated engine, each site's scans are read by that site's own process and not here.
     """
@@ -74,6 +75,7 @@ def run(
                 strategy,
                 real={site: read_images(images / site) for site in sites.training},
                 synthetic={site: read_images(synthetic / site) for site in sites.training},
+                mixes=read_json(mixes)["mixes"],
                 label=task.label,
                 classes=cohort.labels[task.label],
                 positive=task.positive,

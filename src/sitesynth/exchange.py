@@ -157,7 +157,7 @@ def read_seconds(folder: Path, *, sites: Sequence[str]) -> dict[str, float | Non
             whether an `accelerator` was used.
         sites: The training sites.
     """
-    one_shot = ["train_classifier@synthetic"]
+    one_shot = ["tune_mixing@None", "train_classifier@synthetic"]
     for stage in ("train_autoencoder", "train_diffusion", "package", "sample"):
         one_shot += [f"{stage}@{site}" for site in sites]
     told: dict[str, float | None] = {}

@@ -34,6 +34,7 @@ __all__ = [
     "FederatedSettings",
     "GridSettings",
     "IntensitySettings",
+    "MixingSettings",
     "Overrides",
     "PhantomSettings",
     "PhantomSiteSettings",
@@ -424,6 +425,55 @@ class ClassifierSettings(Section):
     """Independent trainings; a strategy predicts the mean of their probabilities."""
 
 
+class MixingSettings(Section):
+    """How the hub finds the mix: the synthetic scans of each site and class to learn from."""
+
+    num_trials: Annotated[int, Field(ge=0)]
+    """Mixes tried, the equal and the proportional one among them; 0 takes the equal mix untried."""
+
+    num_random: Count
+    """Trials before the sampler proposes mixes by what it has seen, and before any is pruned."""
+
+    max_total: Count
+    """Budget: most synthetic scans of a mix, all sites and classes together."""
+
+    min_per_class: Count
+    """Fewest scans of each class, all sites together; a trial with fewer is not trained."""
+
+    num_steps: Count
+    """Optimizer steps of a trial's classifier, and of those that the finalists are judged by."""
+
+    validate_every: Count
+    """Steps between looks at the sites' validation, at which a trial may be pruned."""
+
+    num_finalists: Count
+    """Best trials that are trained again, beside the equal and the proportional mix."""
+
+    num_seeds: Count
+    """Trainings of each finalist, of seeds that no trial used; the best mean is the tuned mix."""
+
+    num_workers: Count
+    """Processes that try mixes at once; with one, the same seed gives the same trials."""
+
+    storage: str | None
+    """Where trials are kept: null is a journal file; else an address that Optuna knows, such as
+    postgresql+psycopg://host/database, or grpc://host:port of a storage proxy."""
+
+    @model_validator(mode="after")
+    def _fixed_mixes_are_among_the_trials(self) -> Self:
+        if self.num_trials == 1:
+            raise ValueError(
+                "num_trials 1 leaves no room for the equal and the proportional mix; 2 tries just "
+                "these, 0 tries nothing and takes the equal one"
+            )
+        if self.validate_every > self.num_steps:
+            raise ValueError(
+                f"validate_every {self.validate_every} exceeds num_steps {self.num_steps}: a trial "
+                "would be looked at only once it has ended"
+            )
+        return self
+
+
 class FederatedSettings(Section):
     """Federated averaging (McMahan et al., 2017), and two ways to steady it."""
 
@@ -495,6 +545,14 @@ class RegistrySettings(Section):
 Overrides = dict[str, dict[str, Any]]
 """By section, the keys that differ at one site."""
 
+MIX_VARIANTS = (
+    "synthetic-equal",
+    "synthetic-proportional",
+    "augmented-equal",
+    "augmented-proportional",
+)
+"""Strategies that learn from another mix than the tuned one."""
+
 OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
 
 NUM_CLASSES = 2
@@ -514,7 +572,8 @@ class Settings(Section):
     sites: SiteSettings
     task: TaskSettings
     strategies: Names
-    """What is compared: local-<site>, centralized, federated, synthetic, augmented."""
+    """What is compared: local-<site>, centralized, federated, synthetic, augmented; the last two
+    also with `-equal` or `-proportional`, on that mix instead of the tuned one."""
 
     phantom: PhantomSettings | None
     """Needed when `cohort.table` is null."""
@@ -529,6 +588,7 @@ class Settings(Section):
     quality: QualitySettings
     privacy: PrivacySettings
     classifier: ClassifierSettings
+    mixing: MixingSettings
     federated: FederatedSettings
     evaluation: EvaluationSettings
     registry: RegistrySettings
@@ -561,6 +621,7 @@ def _disagreements(settings: Settings) -> Iterator[str]:
     yield from _task_disagreements(settings.task, settings.cohort)
     yield from _site_disagreements(settings)
     yield from _grid_disagreements(settings)
+    yield from _mixing_disagreements(settings)
     if settings.federated.num_rounds > settings.classifier.num_steps:
         yield (
             f"federated.num_rounds {settings.federated.num_rounds} exceeds "
@@ -587,7 +648,7 @@ def _task_disagreements(task: TaskSettings, cohort: CohortSettings) -> Iterator[
 def _site_disagreements(settings: Settings) -> Iterator[str]:
     sites, phantom = settings.sites, settings.phantom
     known = [f"local-{site}" for site in sites.training]
-    known += ["centralized", "federated", "synthetic", "augmented"]
+    known += ["centralized", "federated", "synthetic", "augmented", *MIX_VARIANTS]
     unknown = sorted(set(settings.strategies) - set(known))
     if unknown:
         yield f"unknown strategies {unknown}; there are {known}"
@@ -606,6 +667,17 @@ def _site_disagreements(settings: Settings) -> Iterator[str]:
         closed = sorted(set(sections) - set(OVERRIDABLE))
         if closed:
             yield f"overrides.{site} may hold {list(OVERRIDABLE)}, not {closed}"
+
+
+def _mixing_disagreements(settings: Settings) -> Iterator[str]:
+    mixing, num_sites = settings.mixing, len(settings.sites.training)
+    equal = min(mixing.max_total // (num_sites * NUM_CLASSES), settings.sampling.num_per_class)
+    if num_sites * equal < mixing.min_per_class:
+        yield (
+            f"mixing.min_per_class {mixing.min_per_class} exceeds the {num_sites * equal} scans "
+            f"per class of the equal mix, by mixing.max_total {mixing.max_total} and "
+            f"sampling.num_per_class {settings.sampling.num_per_class} at {num_sites} sites"
+        )
 
 
 def _grid_disagreements(settings: Settings) -> Iterator[str]:

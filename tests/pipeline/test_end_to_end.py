@@ -47,6 +47,8 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
     params["quality"] |= {"num_pairs": 10, "num_resamples": 100}
     params["privacy"] |= {"num_splits": 20, "min_held_out": 4}
     params["classifier"] |= {"num_steps": 6, "validate_every": 3, "num_seeds": 2}
+    params["mixing"] |= {"num_trials": 3, "num_random": 2, "max_total": 20, "min_per_class": 4}
+    params["mixing"] |= {"num_steps": 4, "validate_every": 2, "num_finalists": 1}
     params["federated"] |= {"num_rounds": 2}
     params["evaluation"] |= {"num_resamples": 200}
     params["overrides"] = {site: {} for site in params["sites"]["all"]}

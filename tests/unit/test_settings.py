@@ -181,6 +181,24 @@ def test_a_name_that_a_study_does_not_know_is_told_the_known_ones(
         load_settings(write(study))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("num_trials", 1, "num_trials 1 leaves no room for the equal and the proportional mix"),
+        ("validate_every", 81, "validate_every 81 exceeds num_steps 80"),
+        ("max_total", 5, "min_per_class 20 exceeds the 0 scans per class of the equal mix"),
+        ("min_per_class", 181, "min_per_class 181 exceeds the 180 scans per class"),
+    ],
+)
+def test_a_search_that_cannot_work_is_refused(
+    study: Study, write: Write, key: str, value: int, message: str
+) -> None:
+    study["mixing"][key] = value
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
 def test_a_missing_params_file_is_told_who_writes_it(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"params\.yaml does not exist; `sitesynth study use"):
         load_settings(tmp_path / "params.yaml")

@@ -61,10 +61,16 @@ Json = dict[str, Any]
 def choose_pairs(strategies: Sequence[str], *, reference: str) -> list[tuple[str, str]]:
     """Return the comparisons of a study, each as (strategy, what it is compared with).
 
-    Every strategy with the reference; the synthetic cohort with federated learning, which it would
-    replace, and with what each site can do alone.
+    Every strategy with the reference; a strategy on the tuned mix with the same on another one; the
+    synthetic cohort with federated learning, which it would replace, and with each site alone.
     """
     pairs = [(name, reference) for name in strategies if name != reference]
+    pairs += [
+        (tuned, name)
+        for tuned in ("synthetic", "augmented")
+        for name in strategies
+        if tuned in strategies and name.startswith(f"{tuned}-")
+    ]
     rivals = [name for name in strategies if name == "federated" or name.startswith("local-")]
     if "synthetic" in strategies and reference != "synthetic":
         pairs += [("synthetic", name) for name in rivals if name != reference]

@@ -13,7 +13,7 @@ REFERENCE = "centralized"
 """The strategy that a champion must not be inferior to."""
 
 LEARN_FROM_GENERATORS = ("augmented", "synthetic")
-"""Strategies whose classifier has seen what every site's generator gives."""
+"""How the strategies begin whose classifier has seen what sites' generators give."""
 
 PASSED = "passed"
 
@@ -73,7 +73,7 @@ def gates_of_classifier(
             verdicts == [True],
         ),
     ]
-    if strategy in LEARN_FROM_GENERATORS:
+    if strategy.startswith(LEARN_FROM_GENERATORS):
         gates += [
             Gate(f"the privacy gate of {site}'s generator", verdict, verdict == PASSED)
             for site, verdict in sorted(privacy.items())

@@ -139,15 +139,17 @@ def _meaning(verdict: Verdict, entry: Json) -> tuple[str, str]:
 
 def describe_strategy(name: str) -> str:
     """Say how a strategy's classifier was trained, to follow the word classifier."""
-    match name:
+    base, _, mix = name.partition("-")
+    mixed = f"the {mix} mix of " if mix else ""
+    match base:
         case "centralized":
             return "trained on the pooled real scans"
         case "federated":
             return "trained by federated averaging"
         case "synthetic":
-            return "trained on synthetic scans alone"
+            return f"trained on {mixed}synthetic scans alone"
         case "augmented":
-            return "trained on pooled real and synthetic scans"
+            return f"trained on pooled real and {mixed}synthetic scans"
         case _:
             return f"trained on the real scans of {name.removeprefix('local-')} alone"
 

@@ -104,12 +104,17 @@ class Style:
 
 
 def strategy_styles(strategies: Sequence[str]) -> dict[str, Style]:
-    """Give every strategy its look: the four strategies of the study each their own."""
+    """Give every strategy its look: those that pool or replace scans each their own."""
     known = {
         "centralized": Style(INK, "solid", "s", 1.7),
         "federated": Style(BLUE, (0, (6, 1.5)), "D", 1.5),
         "synthetic": Style(VERMILION, "solid", "o", 1.9),
         "augmented": Style(GREEN, (0, (4, 1.2, 1, 1.2)), "^", 1.5),
+        # The same strategies on another mix: the same colour, thin.
+        "synthetic-equal": Style(VERMILION, (0, (2, 1.5)), "o", 1.0),
+        "synthetic-proportional": Style(VERMILION, (0, (5, 1.5)), "o", 1.0),
+        "augmented-equal": Style(GREEN, (0, (2, 1.5)), "^", 1.0),
+        "augmented-proportional": Style(GREEN, (0, (5, 1.5)), "^", 1.0),
     }
     local = [name for name in strategies if name not in known]
     shades = np.linspace(0.4, 0.62, max(1, len(local)))

@@ -13,6 +13,7 @@ from sitesynth.reports.data_sections import data_section, images_section, traini
 from sitesynth.reports.exchange_tables import exchange_table, registry_table, scale_table
 from sitesynth.reports.figures import Line, draw_lines
 from sitesynth.reports.findings import answer, find_comparison, question, subject_of
+from sitesynth.reports.mixing_section import mixing_section
 from sitesynth.reports.numbers import show_bytes, show_interval, show_score
 from sitesynth.reports.page import Gallery, Items, KeyFigure, Listing, Page, Section
 from sitesynth.reports.panels import strategy_styles
@@ -51,6 +52,7 @@ def build_page(study: Study, results: Results) -> Page:
             quality_section(results),
             conditions_section(study, results),
             privacy_section(results),
+            mixing_section(study, results),
             training_section(study, results),
             _cost(results),
             data_section(study, results),

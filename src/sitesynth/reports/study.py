@@ -60,6 +60,7 @@ class Results:
     privacy: Json
     exchange: Json
     registry: Json
+    mixing: Json
     frozen: Json
     predictions: Mapping[str, Predictions]
     """By strategy, in reporting order."""
@@ -83,6 +84,7 @@ def read_results(
     quality: Path,
     privacy: Path,
     registry: Path,
+    mixing: Path,
     evaluation: Path,
     checks: Path,
     splits: Path,
@@ -111,6 +113,7 @@ def read_results(
         privacy=read_json(privacy),
         exchange=read_json(comparison.parent / "exchange.json"),
         registry=read_json(registry),
+        mixing=read_json(mixing),
         frozen=read_json(splits / "frozen.json"),
         predictions=predictions,
         checks={site: read_json(checks / f"{site}.json") for site in study.sites.all},

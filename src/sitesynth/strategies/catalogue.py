@@ -1,10 +1,14 @@
-"""The strategies by name: which sites they see, what they see of them, and how they learn."""
+"""The strategies by name: which sites they see, what they see of them, and how they learn.
+
+`synthetic` and `augmented` learn from the tuned mix; with `-equal` or `-proportional` after their
+name they are the same strategies on that mix, so that what tuning brought can be measured.
+"""
 
 from collections.abc import Mapping
 
 from sitesynth.classifiers.training import Examples, Validator
 from sitesynth.errors import SettingsError
-from sitesynth.settings import ClassifierSettings, FederatedSettings
+from sitesynth.settings import MIX_VARIANTS, ClassifierSettings, FederatedSettings
 from sitesynth.strategies.federated import Federated
 from sitesynth.strategies.pooled import Pooled
 from sitesynth.strategies.protocol import Consortium, Site, Strategy
@@ -17,12 +21,12 @@ LOCAL = "local-"
 
 def needs_real(name: str) -> bool:
     """Return whether a strategy learns from real scans."""
-    return name != "synthetic"
+    return not name.startswith("synthetic")
 
 
 def needs_synthetic(name: str) -> bool:
     """Return whether a strategy learns from synthetic scans."""
-    return name in {"synthetic", "augmented"}
+    return name.startswith(("synthetic", "augmented"))
 
 
 def build_strategy(
@@ -34,16 +38,16 @@ def build_strategy(
         SettingsError: If there is none.
     """
     match name:
-        case "centralized" | "synthetic" | "augmented":
-            return Pooled(classifier)
         case "federated":
             return Federated(classifier, federated)
-        case _ if name.startswith(LOCAL):
+        case "centralized" | "synthetic" | "augmented":
+            return Pooled(classifier)
+        case _ if name in MIX_VARIANTS or name.startswith(LOCAL):
             return Pooled(classifier)
         case _:
             raise SettingsError(
                 f"there is no strategy '{name}'; there are local-<site>, centralized, federated, "
-                "synthetic and augmented."
+                f"synthetic, augmented and {', '.join(MIX_VARIANTS)}."
             )
 
 
@@ -59,7 +63,8 @@ def admit(
     return {
         site: Site(
             real=real[site] if needs_real(name) else None,
-            synthetic=synthetic[site] if needs_synthetic(name) else None,
+            # A site that gives nothing to the mix still tries the models.
+            synthetic=synthetic.get(site) if needs_synthetic(name) else None,
             validate=validators[site],
         )
         for site in names

@@ -11,12 +11,10 @@ from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.classifiers.network import build_classifier
 from sitesynth.classifiers.training import (
     Examples,
-    ValidationScore,
     Validator,
     choose_threshold,
     examples_of,
     pool_scores,
-    score,
 )
 from sitesynth.images import ImageSet
 from sitesynth.settings import (
@@ -26,10 +24,13 @@ from sitesynth.settings import (
     IntensitySettings,
 )
 from sitesynth.strategies.catalogue import admit, build_strategy, needs_real, needs_synthetic
+from sitesynth.strategies.mixes import Mix, mix_of, take
+from sitesynth.strategies.protocol import Learner
+from sitesynth.strategies.validation import load_held_out, validator_of
 from sitesynth.tracking import OnStep
 
 
-__all__ = ["SiteLoader", "fit_strategy"]
+__all__ = ["SiteLoader", "build_learner", "fit_strategy"]
 
 
 def fit_strategy(
@@ -37,6 +38,7 @@ def fit_strategy(
     *,
     real: Mapping[str, ImageSet],
     synthetic: Mapping[str, ImageSet],
+    mixes: Mapping[str, Mix],
     label: str,
     classes: Sequence[str],
     positive: str,
@@ -53,7 +55,8 @@ def fit_strategy(
         name: The strategy.
         real: The scans of each training site: those of split train to learn from where the
             strategy may, those of split validation to try models on, at the site.
-        synthetic: What the hub sampled from each site's bundle.
+        synthetic: What the hub sampled from each site's bundle: the pool.
+        mixes: By name: how much of the pool to learn from.
         label: The task's label column.
         classes: Its classes, in order.
         positive: The class whose probability is predicted.
@@ -76,22 +79,17 @@ def fit_strategy(
         real={site: known.load(images.in_split("train"), "real") for site, images in real.items()}
         if needs_real(name)
         else {},
-        synthetic={site: known.load(images, "synthetic") for site, images in synthetic.items()}
+        synthetic=take(
+            {site: known.load(images, "synthetic") for site, images in synthetic.items()},
+            mixes[mix_of(name)],
+            classes,
+        )
         if needs_synthetic(name)
         else {},
         validators={site: known.validator(images) for site, images in real.items()},
     )
     first = next(iter(real.values()))
-
-    def build(member: int) -> nn.Module:
-        return build_classifier(
-            classifier,
-            num_sequences=len(first.sequences),
-            num_classes=len(classes),
-            dims=len(first.grid),
-            rng=seeds.generator(seed, "classifier", member, "weights"),
-        )
-
+    build = build_learner(classifier, like=first, num_classes=len(classes), seed=seed)
     strategy = build_strategy(name, classifier=classifier, federated=federated)
     members = [
         strategy.fit(sites, build, seed=seed, member=member, on_step=on_step_of(member))
@@ -112,6 +110,23 @@ def fit_strategy(
     return Ensemble(config, members)
 
 
+def build_learner(
+    classifier: ClassifierSettings, *, like: ImageSet, num_classes: int, seed: int
+) -> Learner:
+    """Return what builds a member's untrained classifier, for scans like those of a set."""
+
+    def build(member: int) -> nn.Module:
+        return build_classifier(
+            classifier,
+            num_sequences=len(like.sequences),
+            num_classes=num_classes,
+            dims=len(like.grid),
+            rng=seeds.generator(seed, "classifier", member, "weights"),
+        )
+
+    return build
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class SiteLoader:
@@ -127,10 +142,5 @@ class SiteLoader:
 
     def validator(self, images: ImageSet) -> Validator:
         """Return a site's offer to try models on its validation scans."""
-        held_out = self.load(images.in_split("validation"), "real")
-        positive = self.classes.index(self.positive)
-
-        def validate(models: Sequence[nn.Module]) -> ValidationScore:
-            return score(models, held_out, positive=positive)
-
-        return validate
+        held_out = load_held_out(images, label=self.label, classes=self.classes)
+        return validator_of(held_out, positive=self.classes.index(self.positive))

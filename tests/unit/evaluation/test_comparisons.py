@@ -78,6 +78,18 @@ def test_pairs_are_with_the_reference_and_of_synthetic_with_its_rivals() -> None
     ]
 
 
+def test_the_tuned_mix_is_compared_with_the_other_ones() -> None:
+    """Of the same strategy; what tuning brought is the difference between the two."""
+    names = ["centralized", "synthetic", "synthetic-equal", "augmented-equal"]
+
+    assert choose_pairs(names, reference="centralized") == [
+        ("synthetic", "centralized"),
+        ("synthetic-equal", "centralized"),
+        ("augmented-equal", "centralized"),
+        ("synthetic", "synthetic-equal"),
+    ]
+
+
 def test_every_value_of_the_contract_is_there(predictions: dict[str, Predictions]) -> None:
     found = compare(predictions)
 

@@ -8,6 +8,7 @@ look at the page: `python -m tests.unit.reports.fake_study FOLDER`.
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,12 +109,14 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
     _write_predictions(folder / "evaluation", num_patients=num_patients)
     _write_comparison(folder, study)
     _write_audits(folder, study)
+    write_json(folder / "mixing.json", fake_mixing())
     return read_results(
         study,
         comparison=folder / "comparison.json",
         quality=folder / "quality.json",
         privacy=folder / "privacy.json",
         registry=folder / "registry.json",
+        mixing=folder / "mixing.json",
         evaluation=folder / "evaluation",
         checks=folder / "checks",
         splits=folder / "splits",
@@ -124,6 +127,54 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
         classifiers=folder / "classifier",
         bundles=folder / "bundles",
     )
+
+
+def fake_mixing() -> dict[str, Any]:
+    """Return a search of eight trials, in which the fourth was best and cedar got least."""
+    equal = {site: dict.fromkeys(CLASSES, 60) for site in TRAINING}
+    tuned = {
+        "alder": {"wildtype": 51, "mutant": 47},
+        "birch": {"wildtype": 39, "mutant": 58},
+        "cedar": {"wildtype": 3, "mutant": 7},
+    }
+    losses = [0.55, 0.56, 0.61, 0.48, 0.53, 0.57, 0.66, 0.5]
+    trials = [
+        {
+            "number": number,
+            "name": {0: "equal", 1: "proportional"}.get(number),
+            "state": "pruned" if number == 6 else "complete",
+            "skipped": None,
+            "counts": equal if number < 2 else tuned,
+            "validation_loss": loss,
+            "looks": [[20, loss + 0.05], [40, loss]],
+            "sites": dict.fromkeys(TRAINING, loss),
+        }
+        for number, loss in enumerate(losses)
+    ]
+    finalists = [
+        {
+            "name": name,
+            "counts": counts,
+            "validation_loss": loss,
+            "by_seed": [loss - 0.02, loss + 0.02],
+            "sites": dict.fromkeys(TRAINING, loss),
+        }
+        for name, counts, loss in (
+            ("equal", equal, 0.561),
+            ("proportional", equal, 0.573),
+            ("trial-3", tuned, 0.517),
+        )
+    ]
+    return {
+        "objective": {"name": "log loss", "scans": dict.fromkeys(TRAINING, 11)},
+        "pool": equal,
+        "max_total": 360,
+        "mixes": {"equal": equal, "proportional": equal, "tuned": tuned},
+        "best": finalists[-1],
+        "finalists": finalists,
+        "trials": trials,
+        "validations": 35,
+    }
 
 
 def _write_comparison(folder: Path, study: Study) -> None:

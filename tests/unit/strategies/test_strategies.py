@@ -112,6 +112,8 @@ def test_local_steps_add_up_to_the_centralized_ones(rounds: int, steps: int) -> 
         ("federated", ["alder", "birch"], True, False),
         ("synthetic", ["alder", "birch"], False, True),
         ("augmented", ["alder", "birch"], True, True),
+        ("synthetic-equal", ["alder", "birch"], False, True),
+        ("augmented-proportional", ["alder", "birch"], True, True),
     ],
 )
 def test_a_strategy_is_shown_what_it_may_see(
@@ -126,6 +128,25 @@ def test_a_strategy_is_shown_what_it_may_see(
     for site in admitted.values():
         assert (site.real is not None) == sees_real
         assert (site.synthetic is not None) == sees_synthetic
+
+
+def test_a_site_that_gives_nothing_to_the_mix_still_tries_models() -> None:
+    """Its validation counts, whatever its generator is worth."""
+    validators = {site: site_of(site).validate for site in ("alder", "birch")}
+    admitted = admit(
+        "synthetic", real={}, synthetic={"alder": bright_and_dark("alder")}, validators=validators
+    )
+
+    assert sorted(admitted) == ["alder", "birch"]
+    assert admitted["birch"].synthetic is None
+
+
+@pytest.mark.parametrize("name", ["synthetic-equal", "augmented-proportional"])
+def test_a_strategy_on_another_mix_learns_as_its_original_does(name: str) -> None:
+    """What differs is what `admit` shows it."""
+    strategy = build_strategy(name, classifier=CLASSIFIER, federated=FEDERATED)
+
+    assert strategy == Pooled(CLASSIFIER)
 
 
 def test_an_unknown_strategy_is_named_with_those_there_are() -> None:

@@ -1,0 +1,1 @@
+"""Tuning the mix: how many synthetic scans of each site and class the hub should learn from."""
