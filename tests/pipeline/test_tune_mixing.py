@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import tune_mixing
+from pipelines import train_classifier, tune_mixing
 from sitesynth import seeds
 from sitesynth.images import write_index, write_voxels
 from sitesynth.settings import ClassifierSettings, SiteSettings, load_settings
 from sitesynth.storage import write_json
-from sitesynth.tracking import record_run
+from sitesynth.tracking import Silent, record_run
 from tests.unit.mixing.tiny_problem import CLASSIFIER, MIXING
 
 
@@ -24,6 +24,11 @@ GRID = (8, 8)
 CLASSES = ("wildtype", "mutant")
 
 Json = dict[str, Any]
+
+SITES = SiteSettings(all=("alder", "birch", "elm"), training=("alder", "birch"), external=("elm",))
+TINY = ClassifierSettings.model_validate(
+    CLASSIFIER.model_dump() | {"learning_rate": 0.01, "batch_size": 4}
+)
 
 
 def write_scans(folder: Path, site: str, splits: Sequence[str]) -> None:
@@ -62,13 +67,9 @@ def run_stage(folder: Path, **changed: object) -> Json:
             bundles=folder / "bundles",
             mixes=folder / "mixing.json",
             cohort=settings.cohort,
-            sites=SiteSettings(
-                all=("alder", "birch", "elm"), training=("alder", "birch"), external=("elm",)
-            ),
+            sites=SITES,
             task=settings.task,
-            classifier=ClassifierSettings.model_validate(
-                CLASSIFIER.model_dump() | {"learning_rate": 0.01, "batch_size": 4}
-            ),
+            classifier=TINY,
             mixing=MIXING.model_copy(update={"num_trials": 5, "num_seeds": 1, **changed}),
             seed=1,
             scratch=folder / "scratch",
@@ -76,6 +77,29 @@ def run_stage(folder: Path, **changed: object) -> Json:
         )
     found: Json = json.loads((folder / "mixing.json").read_text())
     return found
+
+
+def weights_of(folder: Path, strategy: str) -> bytes:
+    """Train a strategy on the mixes of a folder, and return its classifier's weights."""
+    settings = load_settings(ROOT / "params.yaml")
+    train_classifier.run(
+        strategy=strategy,
+        images=folder / "images",
+        synthetic=folder / "synthetic",
+        mixes=folder / "mixing.json",
+        model=folder / strategy,
+        cohort=settings.cohort,
+        sites=SITES,
+        task=settings.task,
+        grid=settings.grid,
+        intensity=settings.intensity,
+        classifier=TINY,
+        federated=settings.federated,
+        seed=1,
+        scratch=folder / "scratch" / strategy,
+        tracked=Silent(),
+    )
+    return (folder / strategy / "seed_0.safetensors").read_bytes()
 
 
 @pytest.fixture
@@ -148,3 +172,17 @@ def test_the_contract_is_kept(study: Path) -> None:
     }
     assert found["mixes"]["proportional"]["alder"] == {"wildtype": 8, "mutant": 4}
     assert found["best"]["validation_loss"] > 0
+
+
+def test_strategies_learn_from_what_was_written(study: Path) -> None:
+    """Each from its mix: on equal mixes they are the same strategy, on others they are not."""
+    equal = {site: dict.fromkeys(CLASSES, 8) for site in ("alder", "birch")}
+    only_alder = {"alder": dict.fromkeys(CLASSES, 8), "birch": dict.fromkeys(CLASSES, 0)}
+    write_json(study / "mixing.json", {"mixes": {"tuned": equal, "equal": equal}})
+    by_equal = weights_of(study, "synthetic-equal")
+
+    assert weights_of(study, "synthetic") == by_equal
+    write_json(study / "mixing.json", {"mixes": {"tuned": only_alder, "equal": equal}})
+    assert weights_of(study, "synthetic-equal") == by_equal
+    assert weights_of(study, "synthetic") != by_equal
+    assert weights_of(study, "augmented") != weights_of(study, "augmented-equal")
