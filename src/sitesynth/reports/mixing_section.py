@@ -99,7 +99,8 @@ def _draw_history(trials: Sequence[Json]) -> Figure:
         axes.set(xlabel="trial", ylabel="log loss")
         axes.legend(loc="best", borderaxespad=0.2, labelspacing=0.25)
         svg = to_svg(canvas)
-    caption = "Trial 0 is the equal mix, trial 1 the proportional one. One training each."
+    fixed = [f"trial {t['number']} is the {t['name']} mix" for t in trials if t["name"]]
+    caption = f"One training each; {', '.join(fixed)}."
     alt = (
         f"{title}: {len(complete)} complete trials from {complete[0]['validation_loss']:.3f} to "
         f"{so_far[-1]:.3f} at best, {len(pruned)} pruned."

@@ -50,6 +50,7 @@ def test_the_picture_of_the_mix_says_its_numbers(study: Study, results: Results)
 
     assert "cedar, wildtype: 3 of 60; cedar, mutant: 7 of 60" in picture.alt
     assert "7 complete trials from 0.550 to 0.480 at best, 1 pruned" in history.alt
+    assert "trial 0 is the equal mix, trial 1 is the proportional mix" in history.caption
     assert "trial-3 0.497, 0.537, mean 0.517" in finalists.alt
 
 
