@@ -88,6 +88,7 @@ def weights_of(folder: Path, strategy: str) -> bytes:
         synthetic=folder / "synthetic",
         mixes=folder / "mixing.json",
         model=folder / strategy,
+        traffic=folder / "traffic.json",
         cohort=settings.cohort,
         sites=SITES,
         task=settings.task,

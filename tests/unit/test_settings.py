@@ -185,9 +185,9 @@ def test_a_name_that_a_study_does_not_know_is_told_the_known_ones(
     ("key", "value", "message"),
     [
         ("num_trials", 1, "num_trials 1 leaves no room for the equal and the proportional mix"),
-        ("validate_every", 81, "validate_every 81 exceeds num_steps 80"),
+        ("validate_every", 161, "validate_every 161 exceeds num_steps 160"),
         ("max_total", 5, "min_per_class 20 exceeds the 0 scans per class of the equal mix"),
-        ("min_per_class", 181, "min_per_class 181 exceeds the 180 scans per class"),
+        ("min_per_class", 301, "min_per_class 301 exceeds the 300 scans per class"),
     ],
 )
 def test_a_search_that_cannot_work_is_refused(

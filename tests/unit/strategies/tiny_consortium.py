@@ -84,6 +84,7 @@ def fit_in_process(images: Path, study: Settings, steps: list[Any]) -> Any:
         "federated",
         real={site: read_images(images / site) for site in SITES},
         synthetic={},
+        mixes={},
         label=study.task.label,
         classes=study.classes,
         positive=study.task.positive,
