@@ -57,6 +57,7 @@ def in_process(images: Path, study: Settings) -> tuple[Ensemble, int]:
         "federated",
         real={site: read_images(images / site) for site in study.sites.training},
         synthetic={},
+        mixes={},
         label=study.task.label,
         classes=study.classes,
         positive=study.task.positive,

@@ -1,0 +1,132 @@
+"""How much faster a step of a site's flow is than that of a plain tutorial loop.
+
+Both train the same network on the same made-up scans of the grid in params.yaml, with the same
+batch. The tutorial's loop (as in MONAI's 3D latent diffusion tutorial) encodes its batch anew in
+each step, in float32, with AdamW alone, and keeps no average of the weights. Ours takes latents
+that were encoded once, in several views, and computes in bfloat16 where the processor has it.
+Blocks of both alternate in one process, so that what else runs on the machine slows both.
+
+    python -m benchmarks.training_step
+
+A minute on two cores.
+"""
+
+import statistics
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from sitesynth import seeds
+from sitesynth.generators import flow
+from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.denoiser import Conditions, Denoiser
+from sitesynth.generators.diffusion import train_flow
+from sitesynth.generators.latents import Latents, LatentScale, measure_scale
+from sitesynth.settings import Settings, load_settings
+
+
+__all__ = ["main"]
+
+NUM_SCANS: Final = 48
+ROUNDS: Final = 4
+STEPS: Final = 12
+WARM_UP: Final = 4
+
+
+def our_seconds(
+    latents: Latents, labels: torch.Tensor, scale: LatentScale, study: Settings
+) -> float:
+    """Return the median seconds of a step of the product's own training."""
+    ticks: list[float] = []
+    train_flow(
+        latents,
+        labels,
+        scale,
+        settings=study.diffusion.model_copy(update={"num_steps": STEPS}),
+        num_classes=len(study.classes),
+        seed=0,
+        site="benchmark",
+        on_step=lambda step, losses: ticks.append(time.perf_counter()),
+    )
+    return _median_gap(ticks)
+
+
+def tutorial_seconds(
+    *,
+    images: torch.Tensor,
+    presence: torch.Tensor,
+    labels: torch.Tensor,
+    autoencoder: Autoencoder,
+    scale: LatentScale,
+    study: Settings,
+) -> float:
+    """Return the median seconds of a step of a plain loop on the same network."""
+    rng = seeds.generator(0, "tutorial")
+    with torch.no_grad():
+        shape = autoencoder.encode(images[:1], presence[:1])[0].shape[1:]
+    network = Denoiser(
+        study.diffusion,
+        latent_shape=shape,
+        num_classes=len(study.classes),
+        num_channels=presence.shape[1],
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    ticks = []
+    for _ in range(STEPS):
+        chosen = torch.randint(len(images), (study.diffusion.batch_size,), generator=rng)
+        with torch.no_grad():
+            mean, std = autoencoder.encode(images[chosen], presence[chosen])
+            data = scale.normalize(mean + std * torch.randn(mean.shape, generator=rng))
+        t = torch.rand(len(chosen), generator=rng)
+        mixed, velocity = flow.interpolate(data, torch.randn(data.shape, generator=rng), t)
+        optimizer.zero_grad()
+        predicted = network(mixed, t, Conditions(labels[chosen], presence[chosen]))
+        (predicted - velocity).square().mean().backward()
+        optimizer.step()
+        ticks.append(time.perf_counter())
+    return _median_gap(ticks)
+
+
+def _median_gap(ticks: list[float]) -> float:
+    gaps = [after - before for before, after in pairwise(ticks)]
+    return statistics.median(gaps[WARM_UP:])
+
+
+def main() -> None:
+    """Print seconds per step and their ratio, block by block."""
+    study = load_settings(Path("params.yaml"))
+    rng = seeds.generator(0, "scans")
+    channels = len(study.cohort.sequences) + study.cohort.has_mask
+    images = torch.rand((NUM_SCANS, channels, *study.grid.shape), generator=rng)
+    presence = torch.ones(NUM_SCANS, channels, dtype=torch.bool)
+    labels = torch.arange(NUM_SCANS) % len(study.classes)
+    autoencoder = Autoencoder(
+        study.autoencoder, num_channels=channels, dims=len(study.grid.shape)
+    ).eval()
+    autoencoder.fit_shortcuts(images, presence)
+    with torch.no_grad():
+        mean, std = autoencoder.encode(images, presence)
+    latents = Latents(mean[:, None], std[:, None], presence)
+    scale = measure_scale(latents)
+    ratios = []
+    for number in range(ROUNDS):
+        ours = our_seconds(latents, labels, scale, study)
+        plain = tutorial_seconds(
+            images=images,
+            presence=presence,
+            labels=labels,
+            autoencoder=autoencoder,
+            scale=scale,
+            study=study,
+        )
+        ratios.append(plain / ours)
+        print(f"block {number}: ours {ours:.3f} s, tutorial {plain:.3f} s, {plain / ours:.2f} x")
+    print(f"median {statistics.median(ratios):.2f} x")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
