@@ -185,7 +185,7 @@ def test_a_name_that_a_study_does_not_know_is_told_the_known_ones(
     ("key", "value", "message"),
     [
         ("num_trials", 1, "num_trials 1 leaves no room for the equal and the proportional mix"),
-        ("validate_every", 161, "validate_every 161 exceeds num_steps 160"),
+        ("validate_every", 121, "validate_every 121 exceeds num_steps 120"),
         ("max_total", 5, "min_per_class 20 exceeds the 0 scans per class of the equal mix"),
         ("min_per_class", 301, "min_per_class 301 exceeds the 300 scans per class"),
     ],
