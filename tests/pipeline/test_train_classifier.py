@@ -6,7 +6,7 @@ import pytest
 
 from pipelines import train_classifier
 from sitesynth.classifiers.ensemble import read_ensemble
-from sitesynth.storage import read_json
+from sitesynth.storage import read_json, write_json
 from sitesynth.tracking import Silent
 from tests.unit.strategies import tiny_consortium as tiny
 
@@ -14,10 +14,12 @@ from tests.unit.strategies import tiny_consortium as tiny
 def fit(folder: Path, engine: str) -> Path:
     """Run the stage for the federated strategy, and return where it wrote."""
     study = tiny.settings(engine=engine)
+    write_json(folder / "mixing.json", {"mixes": {}})
     train_classifier.run(
         strategy="federated",
         images=tiny.write_sites(folder / "images"),
         synthetic=tiny.write_sites(folder / "synthetic"),
+        mixes=folder / "mixing.json",
         model=folder / "model",
         traffic=folder / "traffic.json",
         **tiny.sections(study),
