@@ -7,10 +7,10 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from monai.networks.nets.densenet import DenseNet
 from torch import Tensor, nn
 
 from sitesynth import seeds
+from sitesynth.networks import DenseNet
 from sitesynth.settings import ClassifierSettings
 from sitesynth.training import channels_last
 

@@ -23,12 +23,12 @@ from typing import final
 
 import torch
 from jaxtyping import Bool, Float
-from monai.networks.nets.autoencoderkl import AutoencoderKL
 from torch import Tensor, nn
 
 from sitesynth import seeds
 from sitesynth.generators.patches import fold, unfold
 from sitesynth.images import ImageSet
+from sitesynth.networks import AutoencoderKL
 from sitesynth.settings import AutoencoderSettings
 from sitesynth.tracking import OnStep
 from sitesynth.training import autocast, best_device, channels_last, train

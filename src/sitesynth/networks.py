@@ -1,0 +1,42 @@
+"""The doorway to MONAI: its networks, without what MONAI would load beside them.
+
+`import monai` imports every module of MONAI, and those import each optional package that is
+installed: MLflow, Matplotlib, scikit-learn and parts of SciPy, two thirds of its 2.7 s. Some thirty
+stages of a study would each wait for that, so MONAI is imported with these packages hidden, and
+takes them for not installed. No network needs them.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+
+__all__ = ["AutoencoderKL", "DenseNet", "hidden"]
+
+NOT_FOR_NETWORKS = (
+    "matplotlib",
+    "mlflow",
+    "nibabel",
+    "PIL",
+    "scipy.signal",
+    "scipy.stats",
+    "sklearn",
+)
+
+
+@contextmanager
+def hidden(names: Sequence[str]) -> Iterator[None]:
+    """Let imports of these packages fail in the block, unless they are imported already."""
+    absent = [name for name in names if name not in sys.modules]
+    # None in sys.modules stands for a module that cannot be imported.
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+with hidden(NOT_FOR_NETWORKS):
+    from monai.networks.nets.autoencoderkl import AutoencoderKL
+    from monai.networks.nets.densenet import DenseNet

@@ -1,0 +1,45 @@
+"""MONAI comes in without the optional packages that cost its import most."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from sitesynth import networks
+from sitesynth.networks import AutoencoderKL, DenseNet, hidden
+
+
+class TestHidden:
+    def test_lets_the_import_fail_in_the_block_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+        with hidden(["colorsys"]), pytest.raises(ImportError):
+            import_module("colorsys")
+        assert import_module("colorsys").rgb_to_hsv(0, 0, 0) == (0, 0, 0)
+
+    def test_leaves_what_is_imported_already(self) -> None:
+        with hidden(["sys"]):
+            assert import_module("sys") is sys
+
+    def test_ends_when_the_block_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+        with pytest.raises(RuntimeError), hidden(["colorsys"]):
+            raise RuntimeError
+        assert "colorsys" not in sys.modules
+
+
+def test_networks_come_without_what_they_do_not_need() -> None:
+    code = (
+        "import sys, sitesynth.networks as n;"
+        "print(*[name for name in n.NOT_FOR_NETWORKS if name in sys.modules])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert not printed.split()
+
+
+def test_networks_are_monais() -> None:
+    assert AutoencoderKL.__module__ == "monai.networks.nets.autoencoderkl"
+    assert DenseNet.__module__ == "monai.networks.nets.densenet"
+    assert set(networks.__all__) == {"AutoencoderKL", "DenseNet", "hidden"}
