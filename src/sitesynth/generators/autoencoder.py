@@ -6,7 +6,8 @@ every channel that the scan really has, so the decoder learns to fill in what it
 a missing sequence neither trains it nor comes out as a gap.
 
 MONAI's network is one of two paths. The other is linear: a block of voxels to the latents at its
-place, and back (the shortcuts of Chen et al., 2025, "Deep Compression Autoencoder", here fitted).
+place, and back (the shortcuts of Chen et al., 2025, "Deep Compression Autoencoder", here fitted to
+views of the training scans, since a fit to fifty scans alone tells who they were).
 In, it is the principal components of the training scans' blocks; out, the regression of a block on
 the latents at its own and the neighbouring places, so that the blocks' edges hardly show. Both stay
 as they are; the network starts at zero and learns what is not linear. A site with some fifty scans
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 
 from sitesynth import seeds
 from sitesynth.generators.patches import fold, unfold
+from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
 from sitesynth.networks import AutoencoderKL
 from sitesynth.settings import AutoencoderSettings
@@ -46,8 +48,11 @@ __all__ = [
 
 NORM_GROUPS = 8
 INITIAL_LOG_VARIANCE = -6.0
-SCANS_TO_FIT = 64
-"""Scans behind the shortcuts."""
+VIEWS_TO_FIT = 256
+"""Scans behind the shortcuts; from fewer, several views of each."""
+
+NUMBERS_TO_FIT = 2**28
+"""Of all those scans together: large scans have enough blocks each, and must fit into memory."""
 
 REACH = 1
 """How many places away a latent still says something about a block."""
@@ -248,8 +253,15 @@ def train_autoencoder(
     with seeds.isolated(seeds.generator(seed, "autoencoder", site, "weights")):
         model = Autoencoder(settings, num_channels=len(images.channels), dims=len(images.grid))
     presence = images.presence
-    first = range(min(len(images), SCANS_TO_FIT))
-    model.fit_shortcuts(images.load(first), presence[: len(first)])
+    limit = max(1, min(VIEWS_TO_FIT, NUMBERS_TO_FIT // (len(images.channels) * prod(images.grid))))
+    first = range(min(len(images), limit))
+    num_views = limit // len(first)
+    views = views_of(
+        images.load(first),
+        num_views=num_views,
+        rng=seeds.generator(seed, "autoencoder", site, "views"),
+    )
+    model.fit_shortcuts(torch.cat(list(views)), presence[: len(first)].repeat(num_views, 1))
     model.to(device)
 
     def losses_at(step: int) -> dict[str, Tensor]:

@@ -14,25 +14,22 @@ Axes: n = scans, v = views, k = latent channels, then the latent grid.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from sitesynth.errors import TrainingError
 from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
 
 
-__all__ = ["LatentScale", "Latents", "encode_scans", "measure_scale", "views_of"]
+__all__ = ["LatentScale", "Latents", "encode_scans", "measure_scale"]
 
 BATCH_SIZE = 8
-MAX_SHIFT = 2
-"""Voxels per axis by which a view may be shifted."""
-NUM_UNSHIFTED = 2
 
 
 @final
@@ -94,28 +91,6 @@ def encode_scans(
         means.append(torch.stack([mean for mean, _ in views], dim=1))
         stds.append(torch.stack([std for _, std in views], dim=1))
     return Latents(torch.cat(means), torch.cat(stds), images.presence)
-
-
-def views_of(
-    images: Float[Tensor, "n c ..."], *, num_views: int, rng: torch.Generator
-) -> Iterator[Float[Tensor, "n c ..."]]:
-    """Show scans as they are, mirrored, and then shifted: each by its own few voxels along an axis.
-
-    What a shift brings in from outside repeats the edge.
-    """
-    grid = images.shape[2:]
-    edged = nn.functional.pad(images, [MAX_SHIFT] * (2 * len(grid)), mode="replicate")
-    for number in range(num_views):
-        corners = torch.randint(2 * MAX_SHIFT + 1, (len(images), len(grid)), generator=rng)
-        if number < NUM_UNSHIFTED:
-            corners = torch.full_like(corners, MAX_SHIFT)
-        view = torch.stack(
-            [
-                scan[(slice(None), *(slice(c, c + g) for c, g in zip(corner, grid, strict=True)))]
-                for scan, corner in zip(edged, corners.tolist(), strict=True)
-            ]
-        )
-        yield view.flip(2) if number % 2 else view
 
 
 def measure_scale(latents: Latents) -> LatentScale:

@@ -5,7 +5,8 @@ import torch
 
 from sitesynth import seeds
 from sitesynth.errors import TrainingError
-from sitesynth.generators.latents import Latents, LatentScale, measure_scale, views_of
+from sitesynth.generators.latents import Latents, LatentScale, measure_scale
+from sitesynth.generators.views import views_of
 
 
 def latents_of(mean: torch.Tensor, std: float) -> Latents:
