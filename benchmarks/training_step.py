@@ -21,7 +21,6 @@ from typing import Final
 import torch
 
 from sitesynth import seeds
-from sitesynth.generators import flow
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.diffusion import train_flow
@@ -82,7 +81,7 @@ def tutorial_seconds(
             mean, std = autoencoder.encode(images[chosen], presence[chosen])
             data = scale.normalize(mean + std * torch.randn(mean.shape, generator=rng))
         t = torch.rand(len(chosen), generator=rng)
-        mixed, velocity = flow.interpolate(data, torch.randn(data.shape, generator=rng), t)
+        mixed, velocity = network.schedule.mix(data, torch.randn(data.shape, generator=rng), t)
         optimizer.zero_grad()
         predicted = network(mixed, t, Conditions(labels[chosen], presence[chosen]))
         (predicted - velocity).square().mean().backward()

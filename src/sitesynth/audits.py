@@ -22,7 +22,7 @@ from sitesynth.errors import CohortError
 from sitesynth.features import Extractor
 from sitesynth.generators.generator import Generator, latent_shape
 from sitesynth.images import MASK, UNKNOWN_LABEL, ImageSet
-from sitesynth.sampling import draw_noise, sample_images
+from sitesynth.sampling import Solver, draw_noise, sample_images
 from sitesynth.settings import SamplingSettings
 
 
@@ -134,8 +134,7 @@ def describe_synthetic(
                 generator,
                 noise,
                 wanted + [UNKNOWN_LABEL] * (size - len(wanted)),
-                num_steps=sampling.num_steps,
-                guidance=sampling.guidance,
+                solver=Solver.of(sampling),
             )
             yield from np.asarray(images[: len(wanted)])
 

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64
 from sitesynth.errors import SitesynthError
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.images import MASK
-from sitesynth.sampling import draw_scans, scan_name
+from sitesynth.sampling import Solver, draw_scans, scan_name
 from sitesynth.storage import write_json
 from sitesynth.volumes import Volume, write_nifti, write_png
 
@@ -41,8 +41,7 @@ def export_scans(
     label: str,
     count: int,
     seed: int,
-    num_steps: int,
-    guidance: float,
+    solver: Solver,
     bundle_digest: str,
     on_scan: Callable[[int], None],
 ) -> None:
@@ -54,8 +53,7 @@ def export_scans(
         label: One of its classes.
         count: How many scans.
         seed: Root seed; with that of a study, they are the study's scans.
-        num_steps: Heun steps.
-        guidance: Classifier-free guidance scale.
+        solver: How noise becomes latents.
         bundle_digest: What names the bundle; see `generators.bundle.bundle_digest`.
         on_scan: Called after each scan with its number, from 1.
 
@@ -78,15 +76,12 @@ def export_scans(
         "site": config.site,
         "label": label,
         "seed": seed,
-        "num_steps": num_steps,
-        "guidance": guidance,
+        **solver.told(),
     }
     for start in range(0, count, BATCH_SIZE):
         # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
         indices = range(start, start + BATCH_SIZE)
-        scans = draw_scans(
-            generator, label, indices, seed=seed, num_steps=num_steps, guidance=guidance
-        )
+        scans = draw_scans(generator, label, indices, seed=seed, solver=solver)
         for index, scan in zip(indices[: count - start], scans.numpy(), strict=False):
             name = scan_name(config.site, label, index)
             _write_scan(folder, name, scan, config, {**origin, "index": index})

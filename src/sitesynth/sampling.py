@@ -8,7 +8,9 @@ Axes: n = scans, c = channels, k = latent channels, then the grid.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import torch
@@ -16,18 +18,45 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sitesynth import seeds
-from sitesynth.generators import flow
 from sitesynth.generators.denoiser import Conditions
 from sitesynth.generators.generator import Generator, latent_shape
+from sitesynth.generators.samplers import SamplerName, guided, sampler_named, time_grid
 from sitesynth.images import MASK, write_index, write_voxels
 from sitesynth.settings import SamplingSettings
 from sitesynth.storage import read_json, write_json
 from sitesynth.training import best_device
 
 
-__all__ = ["draw_noise", "draw_scans", "sample_images", "scan_name", "write_samples"]
+__all__ = ["Solver", "draw_noise", "draw_scans", "sample_images", "scan_name", "write_samples"]
 
 MASK_THRESHOLD = 0.5
+
+
+@final
+@dataclass(frozen=True)
+class Solver:
+    """How noise becomes latents; see `SamplingSettings` for what each field means."""
+
+    sampler: SamplerName
+    num_steps: int
+    guidance: float
+    guidance_interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, settings: SamplingSettings) -> "Solver":
+        """Return the solver that a study asks for."""
+        return cls(
+            settings.sampler, settings.num_steps, settings.guidance, settings.guidance_interval
+        )
+
+    def guides(self, time: float) -> bool:
+        """Return whether the network has to be asked without the label, too, at this time."""
+        low, high = self.guidance_interval
+        return self.guidance != 1 and low <= time <= high
+
+    def told(self) -> dict[str, object]:
+        """Return the solver as a sidecar tells it."""
+        return asdict(self) | {"guidance_interval": list(self.guidance_interval)}
 
 
 def scan_name(site: str, name: str, index: int) -> str:
@@ -49,8 +78,7 @@ def sample_images(
     noise: Float[Tensor, "n k ..."],
     labels: Sequence[int],
     *,
-    num_steps: int,
-    guidance: float,
+    solver: Solver,
 ) -> Float[Tensor, "n c ..."]:
     """Turn noise into scans of the given classes, with every channel present.
 
@@ -58,8 +86,7 @@ def sample_images(
         generator: The site's generator.
         noise: Standard normal noise on the latent grid.
         labels: A class number per scan; -1 asks for no class in particular.
-        num_steps: Heun steps.
-        guidance: Classifier-free guidance scale.
+        solver: How noise becomes latents.
 
     Returns:
         Scans in [0, 1]; the mask channel is 0 or 1.
@@ -76,14 +103,15 @@ def sample_images(
     )
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
-        if guidance == 1:
+        if not solver.guides(float(t[0])):
             return network(x, t, conditions)  # type: ignore[no-any-return]
         conditional, unconditional = network(
             x.repeat(2, *[1] * (x.ndim - 1)), t.repeat(2), both
         ).chunk(2)
-        return flow.guided(conditional, unconditional, scale=guidance)
+        return guided(conditional, unconditional, scale=solver.guidance)
 
-    latents = flow.integrate(velocity, noise.to(device), times=flow.time_grid(num_steps))
+    sample = sampler_named(solver.sampler)
+    latents = sample(network.schedule, velocity, noise.to(device), time_grid(solver.num_steps))
     decoder = generator.autoencoder.to(device)
     images = decoder.decode(generator.scale.restore(latents)).clamp(0, 1).float().cpu()
     if generator.config.channels[-1] == MASK:
@@ -97,8 +125,7 @@ def draw_scans(
     indices: Sequence[int],
     *,
     seed: int,
-    num_steps: int,
-    guidance: float,
+    solver: Solver,
 ) -> Float[Tensor, "n c ..."]:
     """Draw the synthetic scans numbered `indices` of one class; see `sample_images`.
 
@@ -107,13 +134,12 @@ def draw_scans(
         name: One of its classes.
         indices: Which scans of that class.
         seed: Root seed.
-        num_steps: Heun steps.
-        guidance: Classifier-free guidance scale.
+        solver: How noise becomes latents.
     """
     config = generator.config
     noise = draw_noise(indices, latent_shape(config), seed=seed, site=config.site, name=name)
     labels = [config.classes.index(name)] * len(indices)
-    return sample_images(generator, noise, labels, num_steps=num_steps, guidance=guidance)
+    return sample_images(generator, noise, labels, solver=solver)
 
 
 def write_samples(
@@ -137,7 +163,7 @@ def write_samples(
         seed: Root seed of the study.
         on_scan: Called after each scan with its number, from 1.
     """
-    config = generator.config
+    config, solver = generator.config, Solver.of(settings)
     rows: list[dict[str, str]] = []
     for name, count in zip(config.classes, counts, strict=True):
         for start in range(0, count, settings.batch_size):
@@ -149,19 +175,11 @@ def write_samples(
                 "site": config.site,
                 "seed": seed,
                 "label": name,
-                "num_steps": settings.num_steps,
-                "guidance": settings.guidance,
+                **solver.told(),
             }
             names = [scan_name(config.site, name, index) for index in wanted]
             if not all(_is_done(folder, scan, origin) for scan in names):
-                images = draw_scans(
-                    generator,
-                    name,
-                    indices,
-                    seed=seed,
-                    num_steps=settings.num_steps,
-                    guidance=settings.guidance,
-                )
+                images = draw_scans(generator, name, indices, seed=seed, solver=solver)
                 for scan, index, image in zip(names, wanted, images, strict=False):
                     write_voxels(folder, scan, np.asarray(image))
                     write_json(folder / "sidecars" / f"{scan}.json", {**origin, "index": index})

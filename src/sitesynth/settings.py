@@ -306,6 +306,9 @@ class AutoencoderSettings(Section):
 class DiffusionSettings(Section):
     """The conditional flow that generates a site's latents."""
 
+    schedule: Literal["straight", "cosine"]
+    """How data becomes noise: straight is rectified flow; cosine, a DDPM with v-prediction."""
+
     patch: Annotated[tuple[Count, ...], Field(strict=False)]
     """Latents per axis that make up one token of the transformer."""
 
@@ -337,17 +340,33 @@ class DiffusionSettings(Section):
 class SamplingSettings(Section):
     """How the hub draws from a bundle."""
 
+    sampler: Literal["euler", "heun", "multistep", "ddim"]
+    """How to follow the flow; heun calls the network twice a step, the others once."""
+
     num_steps: Count
-    """Steps of the sampler from noise to latents (two network evaluations each)."""
+    """Steps of the sampler from noise to latents."""
 
     guidance: Annotated[float, Field(ge=0.0)]
     """Classifier-free guidance scale: 0 ignores the label, 1 is the conditional flow itself."""
+
+    guidance_interval: Annotated[tuple[Fraction, Fraction], Field(strict=False)]
+    """Times, 0 = data and 1 = noise, between which guidance is applied; [0, 1] is always."""
 
     num_per_class: Count
     """Synthetic scans per training site and class."""
 
     batch_size: Count
     """Scans decoded at once; no image depends on it."""
+
+    @model_validator(mode="after")
+    def _interval_is_not_reversed(self) -> Self:
+        low, high = self.guidance_interval
+        if low > high:
+            raise ValueError(
+                f"guidance_interval [{low}, {high}] must name the earlier time, nearer to data, "
+                "first: 0 is data, 1 is noise"
+            )
+        return self
 
 
 class QualitySettings(Section):

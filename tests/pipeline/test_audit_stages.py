@@ -34,7 +34,14 @@ from sitesynth.tracking import Silent
 
 CHANNELS = ("t1", "flair", "mask")
 GRID = (8, 8, 8)
-SAMPLING = SamplingSettings(num_steps=2, guidance=1.5, num_per_class=4, batch_size=8)
+SAMPLING = SamplingSettings(
+    sampler="heun",
+    num_steps=2,
+    guidance=1.5,
+    guidance_interval=(0.0, 1.0),
+    num_per_class=4,
+    batch_size=8,
+)
 PRIVACY = PrivacySettings(
     samples_per_scan=2,
     noise_draws=1,
@@ -67,7 +74,7 @@ def write_site(folder: Path, site: str) -> None:
         )
     write_index(folder / "images", channels=CHANNELS, grid=GRID, rows=rows, about={})
     config = GeneratorConfig(
-        schema_version=1,
+        schema_version=2,
         site=site,
         label="idh",
         classes=("wildtype", "mutant"),
@@ -85,6 +92,7 @@ def write_site(folder: Path, site: str) -> None:
             num_steps=1,
         ),
         diffusion=DiffusionSettings(
+            schedule="straight",
             patch=(1, 1, 1),
             width=32,
             depth=1,

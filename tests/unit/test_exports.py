@@ -10,10 +10,13 @@ from sitesynth.errors import SitesynthError
 from sitesynth.exports import affine_of, export_scans
 from sitesynth.generators.generator import Generator
 from sitesynth.images import read_images
-from sitesynth.sampling import draw_scans, write_samples
+from sitesynth.sampling import Solver, draw_scans, write_samples
 from sitesynth.settings import SamplingSettings
 from sitesynth.volumes import read_volume
 from tests.unit.tiny_models import tiny_generator
+
+
+SOLVER = Solver("heun", num_steps=2, guidance=2.0, guidance_interval=(0.0, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +35,7 @@ def export(
         label=label,
         count=count,
         seed=seed,
-        num_steps=2,
-        guidance=2.0,
+        solver=SOLVER,
         bundle_digest="d1",
         on_scan=lambda number: None,
     )
@@ -55,13 +57,13 @@ def test_each_file_says_what_it_was_drawn_from(generator: Generator, tmp_path: P
         "label": "mutant",
         "seed": 1,
         "index": 1,
+        "sampler": "heun",
         "num_steps": 2,
         "guidance": 2.0,
+        "guidance_interval": [0.0, 1.0],
         "channel": "t1",
     }
-    scan = draw_scans(
-        generator, said["label"], [said["index"]], seed=said["seed"], num_steps=2, guidance=2.0
-    )
+    scan = draw_scans(generator, said["label"], [said["index"]], seed=said["seed"], solver=SOLVER)
     found = read_volume(tmp_path / "drawn/alder-mutant-00001_t1.nii.gz").voxels
     np.testing.assert_allclose(found, scan[0, 0], atol=1e-5)
     assert found.std() > 0
@@ -80,7 +82,14 @@ def test_with_the_studys_seed_they_are_the_studys_scans(
     generator: Generator, tmp_path: Path
 ) -> None:
     """An image set keeps half precision."""
-    settings = SamplingSettings(num_steps=2, guidance=2.0, num_per_class=2, batch_size=3)
+    settings = SamplingSettings(
+        sampler="heun",
+        num_steps=2,
+        guidance=2.0,
+        guidance_interval=(0.0, 1.0),
+        num_per_class=2,
+        batch_size=3,
+    )
     write_samples(
         tmp_path / "study", generator, counts=(0, 2), settings=settings, bundle_digest="d", seed=1
     )
@@ -106,7 +115,7 @@ def test_a_plane_is_a_picture_the_same_way_up(tmp_path: Path) -> None:
     """Eight bits are good to half a gray level."""
     flat = tiny_generator((8, 16))
     names = export(tmp_path / "drawn", flat, label="wildtype")
-    scan = draw_scans(flat, "wildtype", [0], seed=1, num_steps=2, guidance=2.0)
+    scan = draw_scans(flat, "wildtype", [0], seed=1, solver=SOLVER)
 
     assert "alder-wildtype-00000_t1.png" in names
     found = read_volume(tmp_path / "drawn/alder-wildtype-00000_t1.png").voxels / 255

@@ -23,7 +23,7 @@ from sitesynth.volumes import Volume, write_nifti
 def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None = None) -> Generator:
     """Return an untrained generator of site alder, with a sequence and a mask."""
     config = GeneratorConfig(
-        schema_version=1,
+        schema_version=2,
         site="alder",
         label="idh",
         classes=("wildtype", "mutant"),
@@ -41,6 +41,7 @@ def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None =
             num_steps=1,
         ),
         diffusion=DiffusionSettings(
+            schedule="straight",
             patch=(1,) * len(grid),
             width=32,
             depth=1,

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,25 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
 @click.option("--count", required=True, type=click.IntRange(min=1), help="How many scans.")
 @click.option("--seed", required=True, type=int, help="With a study's seed: the study's scans.")
 @click.option("--out", required=True, type=FOLDER, help="A new folder.")
+@click.option(
+    "--sampler",
+    type=click.Choice(["euler", "heun", "multistep", "ddim"]),
+    help="How to follow the flow. Default: as in --params.",
+)
 @click.option("--num-steps", type=click.IntRange(min=1), help="Default: as in --params.")
 @click.option("--guidance", type=click.FloatRange(min=0), help="Default: as in --params.")
+@click.option(
+    "--guidance-interval",
+    type=(click.FloatRange(0, 1), click.FloatRange(0, 1)),
+    metavar="LOW HIGH",
+    help="Times between which guidance is applied, 0 = data. Default: as in --params.",
+)
 @click.option(
     "--params",
     type=click.Path(path_type=Path),
     default=Path("params.yaml"),
     show_default=True,
-    help="The study whose steps and guidance to use; not read where both are given.",
+    help="The study whose sampling knobs to use; not read where all four are given.",
 )
 @KEY
 def sample(
@@ -102,8 +114,10 @@ def sample(
     count: int,
     seed: int,
     out: Path,
+    sampler: str | None,
     num_steps: int | None,
     guidance: float | None,
+    guidance_interval: tuple[float, float] | None,
     params: Path,
     public_key: str | None,
 ) -> None:
@@ -119,14 +133,23 @@ def sample(
     key = _key_of(public_key)
     from sitesynth.exports import export_scans  # noqa: PLC0415
     from sitesynth.generators.bundle import bundle_digest, read_bundle  # noqa: PLC0415
+    from sitesynth.sampling import Solver  # noqa: PLC0415
 
     generator = read_bundle(folder, public_key=key)
-    if num_steps is None or guidance is None:
+    knobs: dict[str, Any] = {
+        "sampler": sampler,
+        "num_steps": num_steps,
+        "guidance": guidance,
+        "guidance_interval": guidance_interval,
+    }
+    given = {name: value for name, value in knobs.items() if value is not None}
+    if len(given) < len(knobs):
         from sitesynth.settings import load_settings  # noqa: PLC0415
 
-        sampling = load_settings(params, site=generator.config.site).sampling
-        num_steps = sampling.num_steps if num_steps is None else num_steps
-        guidance = sampling.guidance if guidance is None else guidance
+        study = Solver.of(load_settings(params, site=generator.config.site).sampling)
+        solver = replace(study, **given)
+    else:
+        solver = Solver(**given)
     with show_progress(count, f"draw {label}") as show:
         export_scans(
             out,
@@ -134,8 +157,7 @@ def sample(
             label=label,
             count=count,
             seed=seed,
-            num_steps=num_steps,
-            guidance=guidance,
+            solver=solver,
             bundle_digest=bundle_digest(folder),
             on_scan=lambda number: show(number, {}),
         )

@@ -47,7 +47,7 @@ __all__ = [
     "write_bundle",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 WEIGHTS = (AUTOENCODER_FILE, FLOW_FILE)
 SIGNED = (*WEIGHTS, CONFIG_FILE, "card.json", "card.md")
 SIZE_LIMITS = {

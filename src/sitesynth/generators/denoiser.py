@@ -5,8 +5,8 @@ does, as one vector added to the time embedding. Class number -1, an unknown lab
 of its own, which is also what condition dropout shows: unconditional is "label unknown".
 
 The network predicts only what a Gaussian does not. The Gaussian has a mean per class and place, and
-a spread per channel and spatial frequency (`flow.precondition`, `spectrum`): statistics of second
-order over all training scans, which a network would need most of its steps to find out.
+a spread per channel and spatial frequency (`schedules.precondition`, `spectrum`): statistics of
+second order over all training scans, which a network would need most of its steps to find out.
 
 Axes: n = samples, k = latent channels, c = image channels, then the latent grid.
 """
@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sitesynth.generators.flow import precondition
+from sitesynth.generators.schedules import precondition, schedule_named
 from sitesynth.generators.spectrum import cosine_basis, from_frequencies, to_frequencies
 from sitesynth.generators.transformer import Transformer
 from sitesynth.images import UNKNOWN_LABEL
@@ -73,6 +73,7 @@ class Denoiser(nn.Module):
     ) -> None:
         super().__init__()
         _, *grid = latent_shape
+        self.schedule = schedule_named(settings.schedule)
         self.network = Transformer(
             latent_shape,
             patch=settings.patch,
@@ -120,15 +121,16 @@ class Denoiser(nn.Module):
     ) -> Float[Tensor, "n k ..."]:
         """Return the velocity of scaled latents at times in [0, 1]."""
         time = t.reshape(-1, *([1] * self.spread.ndim))
+        (of_data, of_noise), (slope, _) = self.schedule.weights(time), self.schedule.slopes(time)
         mean = self.mean[conditions.labels + 1]
-        centred = latents - (1 - time) * mean
-        c_skip, c_out = precondition(t, self.spread)
+        centred = latents - of_data * mean
+        c_skip, c_out = precondition(self.schedule, t, self.spread)
         per_channel = self.spread.square().flatten(1).mean(dim=1)
         channel_spread = per_channel.reshape(1, -1, *([1] * (self.spread.ndim - 1)))
-        c_in = ((1 - time).square() * channel_spread + time.square()).rsqrt()
+        c_in = (of_data.square() * channel_spread + of_noise.square()).rsqrt()
         rest = self.network(c_in * centred, t, conditions.labels, conditions.presence)
         # What the network adds may be rounded; the Gaussian's part may not.
         with torch.autocast(latents.device.type, enabled=False):
             moved = c_skip * to_frequencies(centred, self.bases)
             moved = moved + c_out * to_frequencies(rest.float(), self.bases)
-            return from_frequencies(moved, self.bases) - mean
+            return from_frequencies(moved, self.bases) + slope * mean

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from sitesynth import seeds
-from sitesynth.generators import flow
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, GeneratorConfig
@@ -75,9 +74,9 @@ def train_flow(
         conditions = Conditions(labels[chosen], latents.presence[chosen]).hide_labels(
             probability=settings.condition_dropout, rng=rng
         )
-        t = flow.draw_times(len(chosen), rng=rng)
+        t = model.schedule.draw_times(len(chosen), rng=rng)
         noise = torch.randn(data.shape, generator=rng)
-        mixed, velocity = flow.interpolate(data, noise, t)
+        mixed, velocity = model.schedule.mix(data, noise, t)
         with autocast(device):
             predicted = model(mixed.to(device), t.to(device), conditions.to(device))
         return {"loss": (predicted.float() - velocity.to(device)).square().mean()}
@@ -165,7 +164,7 @@ def train_diffusion(
         )
     }
     config = GeneratorConfig(
-        schema_version=1,
+        schema_version=2,
         site=site,
         label=label,
         classes=tuple(classes),
@@ -194,7 +193,7 @@ def held_out_losses(
         rng = seeds.generator(seed, "validation-loss", site, str(time))
         data = scale.normalize(latents.draw(torch.arange(len(labels)), rng=rng))
         t = torch.full((len(labels),), time)
-        mixed, velocity = flow.interpolate(data, torch.randn(data.shape, generator=rng), t)
+        mixed, velocity = model.schedule.mix(data, torch.randn(data.shape, generator=rng), t)
         predicted = model(mixed, t, Conditions(labels, latents.presence))
         losses[time] = float((predicted - velocity).square().mean())
     return losses

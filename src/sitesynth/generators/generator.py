@@ -42,7 +42,7 @@ Small = Annotated[int, Field(gt=0, le=4096)]
 class GeneratorConfig(Section):
     """What rebuilds a generator and says how its images are to be read."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
     label: Annotated[str, Field(max_length=100)]
     classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=100)]

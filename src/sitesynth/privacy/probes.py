@@ -17,9 +17,9 @@ from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.features import FeatureScale
-from sitesynth.generators import flow
 from sitesynth.generators.denoiser import Conditions
 from sitesynth.generators.generator import Generator
+from sitesynth.generators.schedules import Schedule
 from sitesynth.images import ImageSet
 from sitesynth.training import best_device
 
@@ -46,6 +46,7 @@ def velocity_errors(
     predict: Callable[[Float[Tensor, "n ..."], Float[Tensor, " n"]], Float[Tensor, "n ..."]],
     data: Float[Tensor, "n ..."],
     *,
+    schedule: Schedule,
     num_draws: int,
     rng: torch.Generator,
 ) -> Float[np.ndarray, "n t"]:
@@ -54,6 +55,7 @@ def velocity_errors(
     Args:
         predict: The learned velocity, for all samples at once and in order.
         data: Scaled latents.
+        schedule: That of the flow.
         num_draws: Noises per level, each used for all samples.
         rng: Source of the noise.
     """
@@ -62,7 +64,7 @@ def velocity_errors(
         for _ in range(num_draws):
             noise = torch.randn(data.shape[1:], generator=rng).expand_as(data)
             t = torch.full((len(data),), time)
-            mixed, velocity = flow.interpolate(data, noise, t)
+            mixed, velocity = schedule.mix(data, noise, t)
             error = (predict(mixed, t) - velocity).square().flatten(1).mean(dim=1)
             errors[:, level] += error.double() / num_draws
     return errors.numpy()
@@ -123,6 +125,7 @@ def probe_flow(
         errors = velocity_errors(
             predict,
             generator.scale.normalize(latents),
+            schedule=network.schedule,
             num_draws=num_draws,
             rng=seeds.generator(seed, "membership", config.site, side),
         )

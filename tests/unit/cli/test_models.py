@@ -126,7 +126,9 @@ def test_a_study_is_not_needed_where_nothing_is_left_to_it(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    draw = ("--label", "mutant", "--count", 1, "--seed", 7, "--num-steps", 1)
+    draw = ("--label", "mutant", "--count", 1, "--seed", 7, "--num-steps", 1, "--sampler", "ddim")
+    draw = (*draw, "--guidance", 2.0)
+    always = ("--guidance-interval", 0.0, 1.0)
 
-    assert run("sample", bundle, *draw, "--out", tmp_path / "a", "--guidance", 1.0) == 0
+    assert run("sample", bundle, *draw, "--out", tmp_path / "a", *always) == 0
     assert run("sample", bundle, *draw, "--out", tmp_path / "b") == 2

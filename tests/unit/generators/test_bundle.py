@@ -14,12 +14,12 @@ from sitesynth import seeds
 from sitesynth.errors import BundleError
 from sitesynth.generators.bundle import read_bundle, site_key, verify_bundle, write_bundle
 from sitesynth.generators.generator import Generator, GeneratorConfig, build_networks
-from sitesynth.sampling import draw_noise, sample_images
+from sitesynth.sampling import Solver, draw_noise, sample_images
 from sitesynth.settings import AutoencoderSettings, DiffusionSettings
 
 
 CONFIG = GeneratorConfig(
-    schema_version=1,
+    schema_version=2,
     site="alder",
     label="idh",
     classes=("wildtype", "mutant"),
@@ -37,6 +37,7 @@ CONFIG = GeneratorConfig(
         num_steps=1,
     ),
     diffusion=DiffusionSettings(
+        schedule="straight",
         patch=(2, 2),
         width=32,
         depth=1,
@@ -71,7 +72,7 @@ def test_a_bundle_brings_back_the_same_generator(bundle: Path, generator: Genera
     """The hub samples the very scans that the site would."""
     noise = draw_noise([0, 1], (2, 4, 4), seed=1, site="alder", name="mutant")
     there, here = (
-        sample_images(g, noise, [1, 1], num_steps=2, guidance=2.0)
+        sample_images(g, noise, [1, 1], solver=Solver("heun", 2, 2.0, (0.0, 1.0)))
         for g in (generator, read_bundle(bundle))
     )
 
@@ -178,7 +179,7 @@ def resigned(folder: Path, generator: Generator) -> Path:
 
 
 SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "another schema": (edit_json("config.json", lambda c: c.update(schema_version=2)), "schema 2"),
+    "another schema": (edit_json("config.json", lambda c: c.update(schema_version=3)), "schema 3"),
     "an unknown key": (
         edit_json("config.json", lambda c: c.update(_target_="os.system")),
         "_target_",

@@ -82,6 +82,7 @@ def test_a_sample_does_not_depend_on_the_others_of_its_batch() -> None:
 def test_the_flow_trains_under_bfloat16() -> None:
     """As on an accelerator: the network may round, the Gaussian beside it may not."""
     settings = DiffusionSettings(
+        schedule="straight",
         patch=(2, 1, 1),
         width=32,
         depth=1,

@@ -13,7 +13,8 @@ import torch
 
 from sitesynth.audits import Described
 from sitesynth.errors import ReleaseRefusedError
-from sitesynth.generators import flow
+from sitesynth.generators.samplers import heun, time_grid
+from sitesynth.generators.schedules import StraightSchedule
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.probes import velocity_errors
 from sitesynth.privacy.release import check_release
@@ -151,16 +152,17 @@ def test_a_flow_trained_for_ever_is_refused() -> None:
         expected = torch.softmax(-apart / (2 * shaped**2), dim=1) @ train
         return (x - (1 - shaped) * expected) / shaped - expected
 
+    straight = StraightSchedule()
     noise = torch.randn(2 * NUM_TRAIN, NUM_NUMBERS, generator=rng)
-    drawn = flow.integrate(velocity, noise, times=flow.time_grid(20))
+    drawn = heun(straight, velocity, noise, time_grid(20))
     found = audit_privacy(
         describe(train.double().numpy(), numpy_rng, named="train "),
         describe(held_out.double().numpy(), numpy_rng, named="held out "),
         describe(drawn.double().numpy(), numpy_rng, named="synthetic "),
         errors={
             "flow": (
-                velocity_errors(velocity, train, num_draws=2, rng=rng),
-                velocity_errors(velocity, held_out, num_draws=2, rng=rng),
+                velocity_errors(velocity, train, schedule=straight, num_draws=2, rng=rng),
+                velocity_errors(velocity, held_out, schedule=straight, num_draws=2, rng=rng),
             )
         },
         feature_names=NAMES,

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sitesynth.generators import flow
+from sitesynth.generators.samplers import Velocity
+from sitesynth.generators.schedules import StraightSchedule
 from sitesynth.privacy.membership import auc
 from sitesynth.privacy.probes import NOISE_LEVELS, membership_scores, velocity_errors
 
@@ -20,7 +21,7 @@ def gaussian(x: Tensor, t: Tensor) -> Tensor:
     return (2 * shaped - 1) / (shaped**2 + (1 - shaped) ** 2) * x
 
 
-def memorized(train: Tensor) -> flow.Velocity:
+def memorized(train: Tensor) -> Velocity:
     """Return the velocity that fits its training points perfectly: their posterior mean."""
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
@@ -38,8 +39,9 @@ def points(rng: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.randn(30, 16, generator=rng), torch.randn(12, 16, generator=rng)
 
 
-def errors(predict: flow.Velocity, data: Tensor) -> np.ndarray:
-    return velocity_errors(predict, data, num_draws=4, rng=torch.Generator().manual_seed(1))
+def errors(predict: Velocity, data: Tensor) -> np.ndarray:
+    rng = torch.Generator().manual_seed(1)
+    return velocity_errors(predict, data, schedule=StraightSchedule(), num_draws=4, rng=rng)
 
 
 def test_the_error_of_a_known_flow_is_its_irreducible_part(rng: torch.Generator) -> None:

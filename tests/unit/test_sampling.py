@@ -1,0 +1,62 @@
+"""From noise to scans: where guidance is applied, and what it costs."""
+
+import pytest
+import torch
+
+from sitesynth import seeds
+from sitesynth.generators.generator import Generator, latent_shape
+from sitesynth.sampling import Solver, draw_noise, sample_images
+from tests.unit.tiny_models import tiny_generator
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """Return a generator whose classes differ: one mean is high, the other low."""
+    generator = tiny_generator((8, 8))
+    generator.flow.mean[1] += 2.0
+    generator.flow.mean[2] -= 2.0
+    with seeds.isolated(seeds.generator(0, "way out")):
+        torch.nn.init.normal_(generator.autoencoder.shortcut_out.get_parameter("weight"), std=0.05)
+    return generator
+
+
+def draw(generator: Generator, solver: Solver) -> torch.Tensor:
+    noise = draw_noise(
+        range(2), latent_shape(generator.config), seed=1, site="alder", name="mutant"
+    )
+    return sample_images(generator, noise, [0, 1], solver=solver)
+
+
+def test_guidance_outside_its_interval_is_none(generator: Generator) -> None:
+    """Steps at 1, 3/4, 1/2, 1/4: an interval between two of them guides nothing."""
+    plain = draw(generator, Solver("euler", 4, 1.0, (0.0, 1.0)))
+    between = draw(generator, Solver("euler", 4, 3.0, (0.3, 0.4)))
+    always = draw(generator, Solver("euler", 4, 3.0, (0.0, 1.0)))
+    partly = draw(generator, Solver("euler", 4, 3.0, (0.4, 0.6)))
+
+    assert torch.equal(plain, between)
+    assert not torch.equal(plain, always)
+    assert not torch.equal(plain, partly)
+    assert not torch.equal(always, partly)
+
+
+def test_the_whole_interval_is_plain_guidance_at_every_call() -> None:
+    """Both ends belong to it; guidance of 1 needs no second call anywhere."""
+    whole = Solver("heun", 4, 2.0, (0.0, 1.0))
+
+    assert all(whole.guides(time) for time in (0.0, 0.5, 1.0))
+    assert not Solver("heun", 4, 1.0, (0.0, 1.0)).guides(0.5)
+    assert not Solver("heun", 4, 2.0, (0.2, 0.7)).guides(0.71)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "multistep", "ddim"])
+def test_a_scan_does_not_depend_on_its_batch(generator: Generator, sampler: str) -> None:
+    """Drawn alone or with others, to the last digits of sums."""
+    solver = Solver(sampler, 3, 2.0, (0.2, 0.9))  # type: ignore[arg-type]
+    noise = draw_noise(
+        range(4), latent_shape(generator.config), seed=1, site="alder", name="mutant"
+    )
+    together = sample_images(generator, noise, [1] * 4, solver=solver)
+    alone = sample_images(generator, noise[2:3], [1], solver=solver)
+
+    torch.testing.assert_close(together[2:3], alone, atol=1e-5, rtol=1e-5)
