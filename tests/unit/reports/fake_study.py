@@ -213,6 +213,8 @@ def _write_comparison(folder: Path, study: Study) -> None:
             model_bytes=412_345,
             bundle_bytes=dict.fromkeys(TRAINING, 9_876_543),
             seconds={"federated_wall": 61.2, "one_shot_wall": 142.8},
+            num_members=NUM_SEEDS,
+            num_validations=35,
         ),
     )
     settings = RegistrySettings(min_auc=0.5, candidates=("federated", "synthetic"))
