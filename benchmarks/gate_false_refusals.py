@@ -131,6 +131,7 @@ def refusals(
             describe(train, rng, named="train "),
             describe(held_out, rng, named="held out "),
             describe(sampler(train, rng), rng, named="synthetic ", noise=noise),
+            classes=["any"] * 2 * num_train,
             errors=errors,
             feature_names=NAMES,
             settings=settings,

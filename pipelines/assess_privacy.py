@@ -6,11 +6,17 @@ from sitesynth.audits import describe_real, describe_synthetic, extractor_for
 from sitesynth.generators.generator import read_generator
 from sitesynth.images import read_images
 from sitesynth.privacy.audit import audit_privacy
+from sitesynth.privacy.nearest import find_nearest_pairs
+from sitesynth.privacy.pairs import write_pairs
 from sitesynth.privacy.probes import probe
 from sitesynth.privacy.release import digest_weights
 from sitesynth.settings import PrivacySettings, SamplingSettings
 from sitesynth.storage import write_json
 from sitesynth.tracking import Run
+
+
+UNKNOWN = "unknown"
+"""What the audit calls scans drawn without a class."""
 
 
 def run(
@@ -20,16 +26,18 @@ def run(
     encoder: In,
     model: In,
     audit: Out,
+    pairs: Out,
     sampling: SamplingSettings,
     privacy: PrivacySettings,
     seed: int,
     tracked: Run,
 ) -> None:
-    """Read a site's scans and its generator; write the privacy audit with its verdict."""
+    """Read a site's scans and its generator; write the privacy audit, and pairs to look at."""
     scans = read_images(images)
     train, held_out = scans.in_split("train"), scans.in_split("validation")
     generator = read_generator(encoder, model)
     described = describe_real(train), describe_real(held_out)
+    asked = [str(name) or UNKNOWN for name in train.table[generator.config.label]]
     total = len(train) * privacy.samples_per_scan
     with tracked.progress(total, f"privacy of {site}") as show:
         synthetic = describe_synthetic(
@@ -44,12 +52,14 @@ def run(
     found = audit_privacy(
         *described,
         synthetic,
+        classes=asked * privacy.samples_per_scan,
         errors=probe(generator, train, held_out, num_draws=privacy.noise_draws, seed=seed),
         feature_names=extractor_for(scans.channels, len(scans.grid)).names,
         settings=privacy,
         rng=seeds.numpy_generator(seed, "privacy", site),
     )
     write_json(audit, {"site": site, "weights": digest_weights(encoder, model), **found})
+    write_pairs(pairs, find_nearest_pairs(*described, synthetic))
     tracked.set_tags({"gate": found["gate"]["verdict"]})
     tracked.log_metrics(
         {f"copy_rate_{view}": copies["rate"] for view, copies in found["copies"].items()}

@@ -29,6 +29,7 @@ def run(
     splits: In,
     bundles: In,
     classifiers: In,
+    mixes: In,
     comparison: Out,
     exchange: Measured,
     timings: Measured,
@@ -76,6 +77,8 @@ def run(
             model_bytes=(classifiers / REFERENCE / "seed_0.safetensors").stat().st_size,
             bundle_bytes={site: measure_folder(bundles / site) for site in sites.training},
             seconds=read_seconds(timings, sites=sites.training),
+            num_members=len(list((classifiers / REFERENCE).glob("seed_*.safetensors"))),
+            num_validations=read_json(mixes)["validations"],
             measured=read_traffic(timings),
         ),
     )

@@ -8,6 +8,10 @@ one-shot exchange every site sends its generator once:
 
 so that federated learning sends less below `generator / (2 * classifier)` rounds. With a small
 classifier and few rounds it wins: the ledger computes, and asserts nothing.
+
+That is the exchange that one classifier needs. Beside it stands what this study sent: every member
+of the federated ensemble, and the models that the hub sent to the sites' validation scans to tune
+the mix, without which the one-shot exchange is one message per site.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +25,7 @@ from sitesynth.storage import read_json
 __all__ = [
     "PAPER_SCALE",
     "Scale",
+    "as_run",
     "extrapolate",
     "ledger",
     "measure_folder",
@@ -81,12 +86,11 @@ def ledger(
     model_bytes: int,
     bundle_bytes: Mapping[str, int],
     seconds: Mapping[str, float | None],
+    num_members: int,
+    num_validations: int,
     measured: Mapping[str, Any] | None = None,
 ) -> Json:
     """Return the content of results/exchange.json.
-
-    One classifier is counted, although the study trains several seeds and averages them: federated
-    learning would send that many times the bytes, the one-shot exchange would not.
 
     Args:
         federated_rounds: Exchanges of weights between the sites and the hub.
@@ -95,6 +99,8 @@ def ledger(
         bundle_bytes: By site: everything in its bundle's folder.
         seconds: `federated_wall`, `federated_accelerator`, `one_shot_wall`,
             `one_shot_accelerator`: what was measured; None or absent if it was not.
+        num_members: Trainings behind a strategy's prediction, each of them federated.
+        num_validations: Models that tuning the mix sent to every site.
         measured: What a federated engine counted; None where nothing travelled.
     """
     federated = 2 * federated_rounds * num_sites * model_bytes
@@ -119,10 +125,44 @@ def ledger(
             "wall_seconds": seconds.get("one_shot_wall"),
             "accelerator_seconds": seconds.get("one_shot_accelerator"),
         },
+        "as_run": as_run(
+            federated_bytes=federated,
+            bundle_bytes=one_shot,
+            num_sites=num_sites,
+            model_bytes=model_bytes,
+            num_members=num_members,
+            num_validations=num_validations,
+        ),
         "break_even_rounds": break_even,
         "fewer_bytes": _fewer(federated, one_shot),
         "statement": _state(federated_rounds, federated, one_shot, break_even),
         "paper_scale": extrapolate(PAPER_SCALE),
+    }
+
+
+def as_run(
+    *,
+    federated_bytes: int,
+    bundle_bytes: int,
+    num_sites: int,
+    model_bytes: int,
+    num_members: int,
+    num_validations: int,
+) -> Json:
+    """Return what the study as it was run sends: all members, and the tuning of the mix.
+
+    A site answers a model that is tried with sums, of some hundred bytes, which are not counted.
+    """
+    federated = num_members * federated_bytes
+    tuning = num_validations * num_sites * model_bytes
+    return {
+        "members": num_members,
+        "validations": num_validations,
+        "federated_bytes": federated,
+        "tuning_bytes": tuning,
+        "one_shot_bytes": bundle_bytes + tuning,
+        "one_shot_bytes_untuned": bundle_bytes,
+        "fewer_bytes": _fewer(federated, bundle_bytes + tuning),
     }
 
 

@@ -144,7 +144,12 @@ def test_the_stages_write_what_the_contracts_say(sites: Path) -> None:
                 "seed": 1,
                 "tracked": Silent(),
             }
-            assess_privacy.run(**read, audit=sites / "privacy" / f"{site}.json", privacy=PRIVACY)
+            assess_privacy.run(
+                **read,
+                audit=sites / "privacy" / f"{site}.json",
+                pairs=sites / "pairs" / f"{site}.safetensors",
+                privacy=PRIVACY,
+            )
             assess_quality.run(
                 **read,
                 report=sites / "quality" / f"{site}.json",

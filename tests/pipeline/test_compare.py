@@ -43,6 +43,8 @@ def study(tmp_path: Path) -> SimpleNamespace:
     (tmp_path / "bundles/alder/weights.safetensors").write_bytes(b"x" * 500)
     (tmp_path / "classifier/centralized").mkdir(parents=True)
     (tmp_path / "classifier/centralized/seed_0.safetensors").write_bytes(b"x" * 100)
+    (tmp_path / "classifier/centralized/seed_1.safetensors").write_bytes(b"x" * 100)
+    write_json(tmp_path / "mixing.json", {"validations": 7})
     return SimpleNamespace(folder=tmp_path, run=lambda: run_stage(tmp_path))
 
 
@@ -53,6 +55,7 @@ def run_stage(folder: Path) -> None:
         splits=folder / "splits",
         bundles=folder / "bundles",
         classifiers=folder / "classifier",
+        mixes=folder / "mixing.json",
         comparison=folder / "comparison.json",
         exchange=folder / "exchange.json",
         timings=folder / "timings",
@@ -93,6 +96,8 @@ def test_writes_both_files_and_prints_the_table(
     ]
     assert exchange["federated"]["bytes"] == 2 * 2 * 1 * 100
     assert exchange["one_shot"]["bytes"] == 500
+    assert exchange["as_run"]["federated_bytes"] == 2 * 400
+    assert exchange["as_run"]["one_shot_bytes"] == 500 + 7 * 1 * 100
     assert [line.split()[0] for line in printed.splitlines() if "[0." in line][:3] == [*STRATEGIES]
 
 

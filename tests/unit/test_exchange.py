@@ -23,6 +23,8 @@ def test_federated_bytes_go_both_ways_in_every_round() -> None:
         model_bytes=45_000_000,
         bundle_bytes=dict.fromkeys("abc", 800_000_000),
         seconds={"federated_wall": 2.5},
+        num_members=1,
+        num_validations=0,
     )
 
     assert found["federated"]["bytes"] == 27_000_000_000
@@ -37,7 +39,13 @@ def test_federated_bytes_go_both_ways_in_every_round() -> None:
 def test_break_even_is_where_both_send_the_same() -> None:
     """Bundles of 10 + 30, a model of 2, two sites: 40 / 8 = 5 rounds, at which both send 40."""
     found = ledger(
-        federated_rounds=5, num_sites=2, model_bytes=2, bundle_bytes={"a": 10, "b": 30}, seconds={}
+        federated_rounds=5,
+        num_sites=2,
+        model_bytes=2,
+        bundle_bytes={"a": 10, "b": 30},
+        seconds={},
+        num_members=1,
+        num_validations=0,
     )
 
     assert found["break_even_rounds"] == 5.0
@@ -47,7 +55,13 @@ def test_break_even_is_where_both_send_the_same() -> None:
 
 def test_federated_wins_with_a_small_classifier_and_few_rounds() -> None:
     found = ledger(
-        federated_rounds=4, num_sites=2, model_bytes=2, bundle_bytes={"a": 10, "b": 30}, seconds={}
+        federated_rounds=4,
+        num_sites=2,
+        model_bytes=2,
+        bundle_bytes={"a": 10, "b": 30},
+        seconds={},
+        num_members=1,
+        num_validations=0,
     )
 
     assert found["fewer_bytes"] == "federated"
@@ -99,6 +113,8 @@ def test_what_an_engine_counted_stands_beside_the_formula(tmp_path: Path) -> Non
         bundle_bytes={"a": 10},
         seconds={},
         measured=read_traffic(tmp_path),
+        num_members=1,
+        num_validations=0,
     )["federated"]
 
     assert found["bytes"] == 60
@@ -117,5 +133,36 @@ def test_nothing_counted_is_told_as_such(tmp_path: Path) -> None:
 
     assert read_traffic(tmp_path) is None
     assert read_traffic(tmp_path / "null") is None
-    found = ledger(federated_rounds=1, num_sites=1, model_bytes=1, bundle_bytes={}, seconds={})
+    found = ledger(
+        federated_rounds=1,
+        num_sites=1,
+        model_bytes=1,
+        bundle_bytes={},
+        seconds={},
+        num_members=1,
+        num_validations=0,
+    )
     assert found["federated"]["measured"] is None
+
+
+def test_what_the_study_sent_counts_every_member_and_the_tuning() -> None:
+    """4 rounds x 2 sites x 2 x 2 bytes x 3 members = 96; 40 bytes of bundles, 35 tries at 2 sites.
+
+    The exchange of one classifier stands beside it, unchanged: 32 against 40.
+    """
+    found = ledger(
+        federated_rounds=4,
+        num_sites=2,
+        model_bytes=2,
+        bundle_bytes={"a": 10, "b": 30},
+        seconds={},
+        num_members=3,
+        num_validations=35,
+    )
+
+    assert (found["federated"]["bytes"], found["one_shot"]["bytes"]) == (32, 40)
+    assert found["as_run"]["federated_bytes"] == 96
+    assert found["as_run"]["tuning_bytes"] == 35 * 2 * 2
+    assert found["as_run"]["one_shot_bytes"] == 180
+    assert found["fewer_bytes"] == "federated"
+    assert found["as_run"]["fewer_bytes"] == "federated"

@@ -49,7 +49,9 @@ ABOUT_SIGNIFICANCE = (
 )
 ABOUT_NON_INFERIORITY = (
     "Non-inferior: the lower bounds by DeLong and by paired stratified bootstrap both lie above "
-    "minus the margin. Equivalent: the upper bounds also lie below the margin."
+    "minus the margin. Equivalent: the upper bounds also lie below the margin. Their p-values are "
+    "one-sided, by DeLong; that of equivalence is the larger of two (TOST). With seeds: the "
+    "interval if the strategies were trained anew as well, by the spread of single trainings."
 )
 
 Labels = Bool[np.ndarray, " n"]
@@ -157,6 +159,7 @@ def compare_strategies(
             labels=test.labels,
             scores=(predictions[a].probabilities, predictions[b].probabilities),
             calls=(calls[a], calls[b]),
+            seeds=(_known_aucs(predictions[a]), _known_aucs(predictions[b])),
             resampled=resampled[a] - resampled[b] if resampled else None,
         )
         for a, b in choose_pairs(tuple(predictions), reference=reference)
@@ -174,6 +177,12 @@ def compare_strategies(
         "confidence": CONFIDENCE,
         "notes": [ABOUT_INTERVALS, ABOUT_SIGNIFICANCE, ABOUT_NON_INFERIORITY],
     }
+
+
+def _known_aucs(predicted: Predictions) -> list[float]:
+    """Return the AUC of each training alone; none if a class has no patient."""
+    aucs = [metrics.auc(predicted.labels, scores) for scores in predicted.by_seed]
+    return [value for value in aucs if value is not None]
 
 
 def _draw_by_site(test: Predictions, *, num_resamples: int, seed: int) -> Weights:
@@ -200,6 +209,8 @@ class _Pair:
     labels: Labels
     scores: tuple[Values, Values]
     calls: tuple[Labels, Labels]
+    seeds: tuple[Sequence[float], Sequence[float]]
+    """The AUC of each training alone; empty if a class has no patient."""
     resampled: Float[np.ndarray, " r"] | None
     """Differences of AUC in paired resamples; None if a class has no patient."""
 
@@ -240,8 +251,11 @@ def _compare_pair(
     }
     if difference is None or pair.resampled is None or p_holm is None:
         nothing = with_interval(None, None)
-        entry |= {"auc_difference": nothing, "auc_difference_bootstrap": nothing}
+        entry |= dict.fromkeys(
+            ("auc_difference", "auc_difference_bootstrap", "auc_difference_with_seeds"), nothing
+        )
         entry |= dict.fromkeys(("delong_p", "delong_p_holm", "detectable_difference", "alpha"))
+        entry |= dict.fromkeys(("non_inferiority_p", "equivalence_p"))
         entry |= dict.fromkeys(("significant", "non_inferior", "equivalent"), False)
         return entry | {"statement": _undefined(pair)}
     alpha = choose_alpha(difference)
@@ -255,8 +269,13 @@ def _compare_pair(
         "auc_difference_bootstrap": with_interval(
             difference.value, percentile_interval(pair.resampled)
         ),
+        "auc_difference_with_seeds": with_interval(
+            difference.value, difference.interval_with_seeds(*pair.seeds)
+        ),
         "delong_p": difference.p,
         "delong_p_holm": p_holm,
+        "non_inferiority_p": difference.non_inferiority_p(margin),
+        "equivalence_p": difference.equivalence_p(margin),
         "significant": p_holm < LEVEL,
         "detectable_difference": difference.detectable,
         "alpha": alpha,

@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import bdtr, erfc, ndtr, ndtri
+from scipy.special import bdtr, erfc, ndtr, ndtri, stdtrit
 
 from sitesynth.evaluation.intervals import (
     CONFIDENCE,
@@ -98,6 +98,61 @@ class AucDifference:
         if nearest(SMALLEST_P) >= 0.0:
             return SMALLEST_P
         return find_root(nearest, SMALLEST_P, LARGEST_P) if nearest(LARGEST_P) > 0.0 else 1.0
+
+    def non_inferiority_p(self, margin: float) -> float | None:
+        """The one-sided p-value of "the first is worse by the margin or more".
+
+        None where the standard error is unknown; two equal rankings are certainly within a margin.
+        """
+        return self._p_above(-margin)
+
+    def equivalence_p(self, margin: float) -> float | None:
+        """The p-value of "the AUCs differ by the margin or more": the larger of two (TOST).
+
+        Schuirmann's (1987) two one-sided tests; below 0.025 where the 95 % interval lies inside
+        the margins. None where the standard error is unknown.
+        """
+        above = self._p_above(-margin)
+        return None if above is None else max(above, 1.0 - (self._p_above(margin) or 0.0))
+
+    def _p_above(self, bound: float) -> float | None:
+        """Return the one-sided p-value of "the difference is `bound` or less"."""
+        if self.same_ranking:
+            return 0.0 if bound < 0.0 else 1.0
+        if self.standard_error is None:
+            return None
+        return float(ndtr((bound - self.value) / self.standard_error))
+
+    def interval_with_seeds(
+        self, first: Sequence[float], second: Sequence[float], *, confidence: float = CONFIDENCE
+    ) -> Interval | None:
+        """Return where the difference lies, other patients and other trainings considered.
+
+        A strategy predicts the mean of k trainings. That mean's AUC varies from one set of k
+        trainings to another by about s^2 / k, where s is the spread of single trainings' AUCs on
+        the same patients; this is added to DeLong's variance for either strategy. The quantile is
+        Student's, of as many degrees of freedom as Satterthwaite (1946) gives the sum.
+
+        Args:
+            first: The AUC of each training of the first classifier alone.
+            second: Of each training of the second.
+            confidence: How often the interval shall contain the truth.
+
+        Returns:
+            The interval; None where a strategy was trained once, or DeLong's variance is unknown.
+        """
+        if self.standard_error is None or min(len(first), len(second)) < 2:  # noqa: PLR2004
+            return None
+        terms = [float(np.var(aucs, ddof=1)) / len(aucs) for aucs in (first, second)]
+        variance = self.standard_error**2 + sum(terms)
+        wobble = sum(
+            term**2 / (len(aucs) - 1) for term, aucs in zip(terms, (first, second), strict=True)
+        )
+        freedom = variance**2 / wobble if wobble > 0.0 else np.inf
+        reach = (1 + confidence) / 2
+        quantile = stdtrit(freedom, reach) if np.isfinite(freedom) else ndtri(reach)
+        half = float(quantile * variance**0.5)
+        return Interval(max(-1.0, self.value - half), min(1.0, self.value + half))
 
     @property
     def detectable(self) -> float | None:

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from sitesynth.audits import Described
-from sitesynth.privacy.copies import Similarities, compare_scans, find_copies
+from sitesynth.privacy.copies import (
+    Similarities,
+    compare_scans,
+    count_by_class,
+    count_copied_patients,
+    find_copies,
+)
 from sitesynth.privacy.gate import attack_confidence, copy_level, decide
 from sitesynth.privacy.membership import Attack, run_attack, score_by_patient
 from sitesynth.privacy.probes import membership_scores
@@ -26,6 +32,7 @@ def audit_privacy(
     held_out: Described,
     synthetic: Described,
     *,
+    classes: Sequence[str],
     errors: Mapping[str, tuple[np.ndarray, np.ndarray]],
     feature_names: Sequence[str],
     settings: PrivacySettings,
@@ -37,6 +44,7 @@ def audit_privacy(
         train: The scans it was trained on.
         held_out: Scans of other patients of the same site, which it never saw.
         synthetic: Scans drawn from it.
+        classes: The class that each of them was asked to be of.
         errors: Per white-box probe, the model's errors on training and on held-out scans, one row
             per scan.
         feature_names: Names of the features.
@@ -83,7 +91,14 @@ def audit_privacy(
             "held_out": len(held_out),
             "synthetic": len(synthetic),
         },
-        "copies": {name: found.as_json() for name, found in copies.items()},
+        "copies": {
+            name: {
+                **found.as_json(),
+                "classes": count_by_class(similar[name], found, classes=classes),
+                "training_patients": count_copied_patients(similar[name]),
+            }
+            for name, found in copies.items()
+        },
         "planted_copies_found": {name: round(found.rate, 6) for name, found in planted.items()},
         "membership": {
             "confidence": settings.confidence,
@@ -103,6 +118,7 @@ def _with_copier(found: Similarities) -> Similarities:
         train_to_train=found.train_to_train,
         held_out_to_train=found.held_out_to_train,
         train_patients=found.train_patients,
+        held_out_patients=found.held_out_patients,
     )
 
 

@@ -15,21 +15,34 @@ random order of similarity, the first k are all synthetic with probability
 That is the exact test of k copies (Epstein, 1954, on exceedances), and its own size-matched null:
 N counts a pair of patients who are each other's best match once, because they are one draw.
 
+The test is of the synthetic scans: how many of them are copies. Two more counts stand beside it, on
+the same closed form, and are no rules of the gate. By class: whether copies are of one class, which
+a rare one suggests. In the other direction: how many training patients have a nearer synthetic scan
+than any held-out patient has; ten copies of one patient are ten copies, and one patient copied.
+
 Axes: m = synthetic scans, n = training scans, h = held-out scans.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
 from typing import Any, Final, final
 
 import numpy as np
 from jaxtyping import Float
 
 from sitesynth.audits import Described
+from sitesynth.privacy.chance import p_of_copies
 from sitesynth.privacy.similarity import SimilarityView
 
 
-__all__ = ["Copies", "Similarities", "compare_scans", "find_copies", "p_of_copies"]
+__all__ = [
+    "Copies",
+    "Similarities",
+    "compare_scans",
+    "count_by_class",
+    "count_copied_patients",
+    "find_copies",
+]
 
 PERCENTILES: Final = (5, 50, 95)
 
@@ -44,6 +57,7 @@ class Similarities:
     train_to_train: Float[np.ndarray, "n n"]
     held_out_to_train: Float[np.ndarray, "h n"]
     train_patients: tuple[str, ...]
+    held_out_patients: tuple[str, ...]
 
 
 @final
@@ -83,8 +97,9 @@ class Copies:
                 "allowed_rate": round(self.num_allowed / self.num_synthetic, 6),
                 "num_strangers": self.num_strangers,
             },
-            "p_value": float(f"{self.p_value:.6g}"),
+            "p_value": _rounded(self.p_value),
             "num_synthetic": self.num_synthetic,
+            "num_copies": self.num_copies,
             "threshold": round(self.threshold, 6),
             "best_match_percentiles": list(PERCENTILES),
             "best_matches": self.best_matches,
@@ -101,6 +116,7 @@ def compare_scans(
         train_to_train=view(train, train),
         held_out_to_train=view(held_out, train),
         train_patients=train.patients,
+        held_out_patients=held_out.patients,
     )
 
 
@@ -139,9 +155,46 @@ def find_copies(similarities: Similarities, *, level: float) -> Copies:
     )
 
 
-def p_of_copies(num_copies: int, num_synthetic: int, num_strangers: int) -> float:
-    """Return the probability that chance alone gives `num_copies` or more."""
-    return comb(num_synthetic, num_copies) / comb(num_synthetic + num_strangers, num_copies)
+def count_by_class(
+    similarities: Similarities, found: Copies, *, classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Count the copies of each class.
+
+    Args:
+        similarities: In one view.
+        found: The test in that view, whose threshold holds for every class.
+        classes: The class that each synthetic scan was asked to be of.
+    """
+    is_copy = similarities.synthetic_to_train.max(axis=1) > found.threshold
+    of_class = np.asarray(classes)
+    told = {}
+    for name in dict.fromkeys(classes):
+        inside = of_class == name
+        copies, total = int(is_copy[inside].sum()), int(inside.sum())
+        told[name] = {
+            "num_synthetic": total,
+            "num_copies": copies,
+            "p_value": _rounded(p_of_copies(copies, total, found.num_strangers)),
+        }
+    return told
+
+
+def count_copied_patients(similarities: Similarities) -> dict[str, Any]:
+    """Count the training patients to whom a synthetic scan is nearer than to any held-out one."""
+    members, others = (
+        _best_by_patient(nearest.max(axis=0), patients)
+        for nearest, patients in (
+            (similarities.synthetic_to_train, similarities.train_patients),
+            (similarities.synthetic_to_held_out, similarities.held_out_patients),
+        )
+    )
+    copied = int((members > others.max()).sum())
+    return {
+        "num_patients": len(members),
+        "num_copied": copied,
+        "expected_rate": round(1 / (len(others) + 1), 6),
+        "p_value": _rounded(p_of_copies(copied, len(members), len(others))),
+    }
 
 
 def _train_matches(similarities: Similarities) -> np.ndarray:
@@ -163,3 +216,13 @@ def _strangers(similarities: Similarities) -> tuple[np.ndarray, int]:
 
 def _percentiles(values: np.ndarray) -> list[float]:
     return [round(float(value), 6) for value in np.percentile(values, PERCENTILES)]
+
+
+def _best_by_patient(values: np.ndarray, patients: Sequence[str]) -> np.ndarray:
+    """Return the largest value among each patient's scans."""
+    names = np.asarray(patients)
+    return np.array([values[names == name].max() for name in dict.fromkeys(patients)])
+
+
+def _rounded(p_value: float) -> float:
+    return float(f"{p_value:.6g}")

@@ -17,6 +17,13 @@ Two controls show what the attack's AUC would mean without a leak:
 - *blind*: a score that never met the generator, the typicality of a scan among all real ones. An
   interval without 0.5 says that the split is biased, and that no attack on it can be interpreted.
 
+An AUC averages over all patients, while a leak may concern a few (Carlini et al., 2022). So each
+attack also states its true positive rate where 1 % and 0.1 % of the others are falsely accused. The
+interval holds for the unknown threshold too: binomial bounds of its rank among the others, and of
+the share of members beyond it (Clopper and Pearson, 1934), a quarter of the error each. With fewer
+than 1 / rate others nothing can be measured there, and the interval says so by its width. What a
+dozen others do allow is an exact test of how many members lie above all of them.
+
 Axes: n = members, h = others (held out).
 """
 
@@ -26,15 +33,52 @@ from typing import Any, Final, final
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm, rankdata
+from scipy.stats import beta, binom, norm, rankdata
+
+from sitesynth.privacy.chance import p_of_copies
 
 
-__all__ = ["Attack", "auc", "run_attack", "score_by_patient"]
+__all__ = [
+    "Attack",
+    "TruePositives",
+    "auc",
+    "run_attack",
+    "score_by_patient",
+    "true_positives",
+]
 
 CONTROL_PERCENTILES: Final = (2.5, 97.5)
 
+FALSE_POSITIVE_RATES: Final = (0.01, 0.001)
+
+RATE_CONFIDENCE: Final = 0.95
+"""Of a true positive rate's interval; no verdict depends on it, so it is not adjusted."""
+
 Members = Float[np.ndarray, " n"]
 Others = Float[np.ndarray, " h"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TruePositives:
+    """The share of members found while a stated share of others is falsely accused."""
+
+    false_positive_rate: float
+    value: float
+    low: float
+    high: float
+    is_measurable: bool
+    """Whether there are others enough for a single false positive to be that rare."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the rate with its interval."""
+        return {
+            "false_positive_rate": self.false_positive_rate,
+            "measurable": self.is_measurable,
+            "value": round(self.value, 6),
+            "low": round(self.low, 6),
+            "high": round(self.high, 6),
+        }
 
 
 @final
@@ -51,6 +95,11 @@ class Attack:
     control_high: float
     num_members: int
     num_others: int
+    true_positives: tuple[TruePositives, ...]
+    """At each of `FALSE_POSITIVE_RATES`."""
+
+    num_above_all: int
+    """Members whose score is above every other's."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the AUC with its interval, the control beside it."""
@@ -63,6 +112,15 @@ class Attack:
             "member_vs_member": {
                 "low": round(self.control_low, 6),
                 "high": round(self.control_high, 6),
+            },
+            "true_positives": [found.as_json() for found in self.true_positives],
+            "above_all_others": {
+                "members": self.num_above_all,
+                "share": round(self.num_above_all / self.num_members, 6),
+                "expected_share": round(1 / (self.num_others + 1), 6),
+                "p_value": float(
+                    f"{p_of_copies(self.num_above_all, self.num_members, self.num_others):.6g}"
+                ),
             },
         }
 
@@ -101,6 +159,40 @@ def run_attack(
         control_high=float(control_high),
         num_members=n,
         num_others=h,
+        true_positives=tuple(
+            true_positives(members, others, false_positive_rate=rate)
+            for rate in FALSE_POSITIVE_RATES
+        ),
+        num_above_all=int((members > others.max()).sum()),
+    )
+
+
+def true_positives(
+    members: Members, others: Others, *, false_positive_rate: float
+) -> TruePositives:
+    """Return the share of members beyond the threshold that so few others exceed.
+
+    Args:
+        members: Scores of training patients.
+        others: Scores of held-out patients.
+        false_positive_rate: Share of all patients who are no members that the attacker may accuse.
+    """
+    n, h = len(members), len(others)
+    tail = (1 - RATE_CONFIDENCE) / 4
+    # thresholds[r]: the r-th largest score of the others, nobody's above thresholds[0].
+    thresholds = np.concatenate([[np.inf], np.sort(others)[::-1], [-np.inf]])
+    # The true threshold is below the r-th largest if at least r of the others exceed it.
+    exceeding = binom(h, false_positive_rate)
+    strict = thresholds[int(exceeding.ppf(tail))]
+    lax = thresholds[int(exceeding.ppf(1 - tail)) + 1]
+    allowed = int(np.floor(false_positive_rate * h))
+    few, many = int((members > strict).sum()), int((members >= lax).sum())
+    return TruePositives(
+        false_positive_rate=false_positive_rate,
+        value=float((members > thresholds[allowed + 1]).mean()),
+        low=float(beta.ppf(tail, few, n - few + 1)) if few else 0.0,
+        high=float(beta.ppf(1 - tail, many + 1, n - many)) if many < n else 1.0,
+        is_measurable=false_positive_rate * h >= 1,
     )
 
 

@@ -1,11 +1,24 @@
 """The sections about the generators: how good their scans are, and what they give away."""
 
-from sitesynth.reports.figures import Interval, draw_forest, draw_points
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sitesynth.privacy.chance import p_of_copies
+from sitesynth.reports.figures import Interval, Line, draw_forest, draw_lines, draw_points
 from sitesynth.reports.maps import draw_matrix
 from sitesynth.reports.numbers import show_score
 from sitesynth.reports.page import Block, Gallery, Section
+from sitesynth.reports.pair_sheets import nearest_pairs
 from sitesynth.reports.panels import Figure, Style, site_styles
-from sitesynth.reports.privacy_tables import copy_table, gate_table, membership_table
+from sitesynth.reports.privacy_tables import (
+    class_table,
+    copied_patients_table,
+    copy_table,
+    gate_table,
+    membership_table,
+)
 from sitesynth.reports.quality_tables import (
     appearance_table,
     fidelity_table,
@@ -100,7 +113,7 @@ def conditions_section(study: Study, results: Results) -> Section:
     return Section("conditions", "Classes and tumours drawn", "", blocks)
 
 
-def privacy_section(results: Results) -> Section:
+def privacy_section(study: Study, results: Results) -> Section:
     """Show each generator's verdict, and what it rests on."""
     sites = results.privacy["sites"]
     styles = site_styles(list(sites))
@@ -157,7 +170,47 @@ def privacy_section(results: Results) -> Section:
             membership_table(results.privacy),
             Gallery("Nearest real scans", matches, "", "regular"),
             copy_table(results.privacy),
+            Gallery(
+                "How many copies chance would give",
+                [_null(site, found["copies"]) for site, found in sites.items()],
+                "The gate's test as a curve.",
+                "regular",
+            ),
+            copied_patients_table(results.privacy),
+            class_table(results.privacy),
+            *(nearest_pairs(study, site, pairs) for site, pairs in results.pairs.items()),
         ],
+    )
+
+
+def _null(site: str, copies: Mapping[str, Any]) -> Figure:
+    """Draw how probable any number of copies is among innocent scans, in each view."""
+    most = 2 + max(
+        max(told["num_copies"], round(told["null"]["allowed_rate"] * told["num_synthetic"]))
+        for told in copies.values()
+    )
+    lines = []
+    looks = (Style("#0072b2", "solid", "o", 1.6), Style("#d55e00", "dashed", "s", 1.6))
+    for (view, told), look in zip(copies.items(), looks, strict=True):
+        counts = np.arange(min(most, told["num_synthetic"]) + 1)
+        chances = [
+            p_of_copies(int(count), told["num_synthetic"], told["null"]["num_strangers"])
+            for count in counts
+        ]
+        lines.append(Line(view, counts.astype(float), np.array(chances), look))
+    observed = ", ".join(f"{told['num_copies']} in {view}" for view, told in copies.items())
+    allowed = ", ".join(
+        f"{round(told['null']['allowed_rate'] * told['num_synthetic'])} in {view}"
+        for view, told in copies.items()
+    )
+    return draw_lines(
+        lines,
+        title=site,
+        label="copies",
+        measured="probability of as many or more",
+        is_logarithmic=True,
+        caption=f"Observed: {observed}. Allowed at most: {allowed}.",
+        stage=f"assess_privacy@{site}",
     )
 
 

@@ -159,6 +159,7 @@ def comparison_table(comparison: Json) -> Table:
     names = (
         "AUC",
         "Bootstrap",
+        "With seeds",
         "DeLong p",
         "McNemar p",
         "Discordant",
@@ -175,6 +176,7 @@ def comparison_table(comparison: Json) -> Table:
                 show_signed(entry["auc_difference_bootstrap"]["value"]),
                 note=show_interval(entry["auc_difference_bootstrap"], is_signed=True),
             ),
+            number(show_interval(entry["auc_difference_with_seeds"], is_signed=True)),
             number(show_p(entry["delong_p"]), note=f"Holm {show_p(entry['delong_p_holm'])}"),
             number(
                 show_p(entry["mcnemar_p"]), note=f"{show_p(entry['mcnemar_p_corrected'])} corrected"
@@ -186,7 +188,12 @@ def comparison_table(comparison: Json) -> Table:
             number(show_score(entry["detectable_difference"])),
             text(
                 "equivalent" if entry["equivalent"] else judge(entry).value,
-                note="" if entry["alpha"] is None else f"α {entry['alpha']:g}",
+                note=(
+                    ""
+                    if entry["alpha"] is None
+                    else f"α {entry['alpha']:g}; p {show_p(entry['non_inferiority_p'])}, "
+                    f"TOST {show_p(entry['equivalence_p'])}"
+                ),
             ),
         ]
         for entry in comparison["comparisons"]
@@ -197,7 +204,9 @@ def comparison_table(comparison: Json) -> Table:
         [[head("Difference"), *(column(name) for name in names), head("Verdict")]],
         rows,
         f"Margin {', '.join(f'{margin:g}' for margin in margins)}; α is the one-sided error of a "
-        "verdict. Detectable: the true difference that this many patients would have shown with "
+        "verdict, followed by the p-values of non-inferiority and of equivalence (two one-sided "
+        "tests). With seeds: the interval when other trainings are considered as well as other "
+        "patients. Detectable: the true difference that this many patients would have shown with "
         "80 % power. Discordant: patients whom exactly one of the two calls rightly, first : "
         "second.",
     )

@@ -20,6 +20,7 @@ Json = Mapping[str, Any]
 
 def exchange_table(exchange: Json) -> Table:
     """Return what either exchange sent, and how long it took."""
+    ran = exchange["as_run"]
     rows = [
         ("Rounds", "rounds", show_count),
         ("Messages", "messages", show_count),
@@ -31,10 +32,19 @@ def exchange_table(exchange: Json) -> Table:
         "Federated rounds against one bundle per hospital",
         [[head(""), column("federated"), column("one-shot")]],
         [
-            [head(name), *(number(show(exchange[way][key])) for way in ("federated", "one_shot"))]
-            for name, key, show in rows
+            *(
+                [head(name), *(number(show(exchange[w][key])) for w in ("federated", "one_shot"))]
+                for name, key, show in rows
+            ),
+            [
+                head("Bytes, as this study ran"),
+                *(number(show_bytes(ran[f"{way}_bytes"])) for way in ("federated", "one_shot")),
+            ],
         ],
-        exchange["statement"],
+        f"{exchange['statement']} Above, for one classifier and the bundles alone. As it ran: "
+        f"{ran['members']} federated trainings, whose mean predicts; and with the bundles, "
+        f"{ran['validations']} models sent to every hospital to tune the mix, "
+        f"{show_bytes(ran['tuning_bytes'])}.",
     )
 
 

@@ -51,7 +51,7 @@ def build_page(study: Study, results: Results) -> Page:
             images_section(study, results),
             quality_section(results),
             conditions_section(study, results),
-            privacy_section(results),
+            privacy_section(study, results),
             mixing_section(study, results),
             training_section(study, results),
             _cost(results),

@@ -10,6 +10,7 @@ import pandas as pd
 from sitesynth.errors import MissingInputError
 from sitesynth.evaluation.predictions import Predictions, read_evaluations
 from sitesynth.images import ImageSet, read_images
+from sitesynth.privacy.pairs import NearestPairs, read_pairs
 from sitesynth.settings import CohortSettings, GridSettings, SiteSettings, TaskSettings
 from sitesynth.storage import read_json
 
@@ -70,6 +71,8 @@ class Results:
     """By site, every site."""
     synthetic: Mapping[str, ImageSet]
     """By training site."""
+    pairs: Mapping[str, Mapping[str, NearestPairs]]
+    """By training site and kind of scan: those most like a training scan."""
     autoencoders: Mapping[str, pd.DataFrame]
     """Losses by step; by training site."""
     flows: Mapping[str, pd.DataFrame]
@@ -90,6 +93,7 @@ def read_results(
     splits: Path,
     images: Path,
     synthetic: Path,
+    pairs: Path,
     autoencoders: Path,
     flows: Path,
     classifiers: Path,
@@ -120,6 +124,7 @@ def read_results(
         cards=read_cards(bundles, training),
         images={site: read_images(images / site) for site in study.sites.all},
         synthetic={site: read_images(synthetic / site) for site in training},
+        pairs={site: read_pairs(pairs / f"{site}.safetensors") for site in training},
         autoencoders=read_histories(autoencoders, training),
         flows=read_histories(flows, training),
         classifiers=read_histories(classifiers, strategies),

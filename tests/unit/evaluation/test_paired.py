@@ -275,3 +275,57 @@ class TestHolm:
     def test_of_one_test_changes_nothing(self) -> None:
         assert adjust_by_holm([0.03]) == [0.03]
         assert adjust_by_holm([]) == []
+
+
+def difference_of(value: float, standard_error: float | None) -> AucDifference:
+    """Return a difference as if it had been found so."""
+    return AucDifference(
+        first=0.8 + value,
+        second=0.8,
+        num_positives=50,
+        num_negatives=50,
+        standard_error=standard_error,
+        same_ranking=False,
+    )
+
+
+def test_non_inferiority_and_equivalence_by_the_normal_distribution() -> None:
+    """At -0.01 with error 0.02 and margin 0.05: z = 2 below, 3 above; TOST takes the larger p."""
+    found = difference_of(-0.01, 0.02)
+
+    assert found.non_inferiority_p(0.05) == pytest.approx(0.0227501, abs=1e-6)
+    assert found.equivalence_p(0.05) == pytest.approx(0.0227501, abs=1e-6)
+    assert difference_of(0.01, 0.02).equivalence_p(0.05) == pytest.approx(0.0227501, abs=1e-6)
+    assert difference_of(0.01, 0.02).non_inferiority_p(0.05) == pytest.approx(0.0013499, abs=1e-6)
+    assert difference_of(0.01, None).equivalence_p(0.05) is None
+
+
+@pytest.mark.parametrize("value", [-0.03, -0.0109, -0.0107, 0.0, 0.0107, 0.0109])
+def test_tost_rejects_exactly_where_the_interval_lies_inside_the_margins(value: float) -> None:
+    """One statement in two forms; 0.05 - 1.96 x 0.02 = 0.0108."""
+    found = difference_of(value, 0.02)
+    inside = found.interval().low > -0.05 and found.interval().high < 0.05
+    p_value = found.equivalence_p(0.05)
+
+    assert p_value is not None
+    assert (p_value < 0.025) == inside
+
+
+def test_seeds_widen_the_interval_by_their_variance_over_their_number() -> None:
+    """Spread 0.02 of 4 trainings either way: 0.0001 each; 0.0002 + 0.0002 = 0.02^2.
+
+    Satterthwaite: 0.0004^2 / (2 x 0.0001^2 / 3) = 24 degrees of freedom, t = 2.063899.
+    """
+    seeds = [0.8 + step * 0.02 * (3 / 4) ** 0.5 for step in (-1, -1, 1, 1)]
+    found = difference_of(0.0, 0.0002**0.5).interval_with_seeds(seeds, seeds)
+
+    assert found is not None
+    assert found.high == pytest.approx(2.063899 * 0.02, rel=1e-5)
+    assert found.low == pytest.approx(-found.high)
+
+
+def test_trainings_that_agree_widen_nothing_and_one_training_says_nothing() -> None:
+    found = difference_of(0.01, 0.02)
+
+    assert found.interval_with_seeds([0.8] * 3, [0.8] * 3) == found.interval()
+    assert found.interval_with_seeds([0.8], [0.8, 0.7]) is None

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from sitesynth.privacy.copies import Similarities, find_copies, p_of_copies
+from sitesynth.privacy.chance import p_of_copies
+from sitesynth.privacy.copies import (
+    Similarities,
+    count_by_class,
+    count_copied_patients,
+    find_copies,
+)
 
 
 def similarities(
@@ -23,6 +29,7 @@ def similarities(
         ),
         held_out_to_train=np.array(held_out or [[0.3, 0.1, 0.1], [0.1, 0.2, 0.5]], dtype=float),
         train_patients=patients,
+        held_out_patients=("h", "i"),
     )
 
 
@@ -90,3 +97,31 @@ def test_innocent_scans_are_called_copiers_as_often_as_stated() -> None:
         num_copies = int((synthetic > strangers.max()).sum())
         refused += p_of_copies(num_copies, 50, 20) < level
     assert refused / 300 < level + 2 * np.sqrt(level * (1 - level) / 300)
+
+
+def test_copies_are_counted_by_class() -> None:
+    """The threshold is 0.5: one of two astrocytomas is a copy, the glioblastoma is not."""
+    alike = similarities(synthetic=[[0.6, 0, 0], [0.4, 0, 0], [0, 0, 0]], unseen=[[0, 0]] * 3)
+    found = find_copies(alike, level=0.01)
+    told = count_by_class(alike, found, classes=["astro", "astro", "gbm"])
+
+    assert found.num_strangers == 4
+    assert told["astro"] == {
+        "num_synthetic": 2,
+        "num_copies": 1,
+        "p_value": pytest.approx(2 / 6, abs=1e-6),
+    }
+    assert told["gbm"]["num_copies"] == 0
+    assert told["gbm"]["p_value"] == 1
+
+
+def test_ten_copies_of_one_patient_are_one_patient_copied() -> None:
+    """Patient a has two scans, the second is copied ten times; held-out patients reach 0.2."""
+    alike = similarities(
+        synthetic=[[0.1, 0.9, 0.1]] * 10, unseen=[[0.2, 0.1]] * 10, patients=("a", "a", "c")
+    )
+    told = count_copied_patients(alike)
+
+    assert (told["num_patients"], told["num_copied"]) == (2, 1)
+    assert told["expected_rate"] == pytest.approx(1 / 3, abs=1e-6)
+    assert told["p_value"] == pytest.approx(2 / 4)

@@ -102,6 +102,7 @@ def audit(
         describe(train, rng, named="train "),
         describe(held_out, rng, named="held out "),
         describe(sampler(train, rng), rng, named="synthetic "),
+        classes=["gbm", "astro"] * NUM_TRAIN,
         errors=errors or {},
         feature_names=NAMES,
         settings=SETTINGS,
@@ -159,6 +160,7 @@ def test_a_flow_trained_for_ever_is_refused() -> None:
         describe(train.double().numpy(), numpy_rng, named="train "),
         describe(held_out.double().numpy(), numpy_rng, named="held out "),
         describe(drawn.double().numpy(), numpy_rng, named="synthetic "),
+        classes=["gbm", "astro"] * NUM_TRAIN,
         errors={
             "flow": (
                 velocity_errors(velocity, train, schedule=straight, num_draws=2, rng=rng),
@@ -194,6 +196,7 @@ def test_an_audit_that_could_find_no_copy_refuses() -> None:
     }
     found = audit_privacy(
         *blank.values(),
+        classes=["gbm", "astro"] * NUM_TRAIN,
         errors={},
         feature_names=("a", "b", "c"),
         settings=SETTINGS,
@@ -210,6 +213,7 @@ def test_too_few_held_out_patients_refuse() -> None:
         describe(train, rng, named="train "),
         describe(held_out, rng, named="held out "),
         describe(honest(train, rng), rng, named="synthetic "),
+        classes=["gbm", "astro"] * NUM_TRAIN,
         errors={},
         feature_names=NAMES,
         settings=SETTINGS,

@@ -21,6 +21,8 @@ from sitesynth.evaluation.subgroups import compare_subgroups, find_subgroups, re
 from sitesynth.exchange import ledger
 from sitesynth.images import read_images, write_index, write_voxels
 from sitesynth.privacy.audit import audit_privacy
+from sitesynth.privacy.nearest import find_nearest_pairs
+from sitesynth.privacy.pairs import write_pairs
 from sitesynth.quality.appearance import AppearanceScores
 from sitesynth.quality.assessment import assess_quality, features_of
 from sitesynth.quality.conditions import assess_conditions
@@ -122,6 +124,7 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
         splits=folder / "splits",
         images=folder / "images",
         synthetic=folder / "synthetic",
+        pairs=folder / "pairs",
         autoencoders=folder / "autoencoder",
         flows=folder / "flow",
         classifiers=folder / "classifier",
@@ -210,6 +213,8 @@ def _write_comparison(folder: Path, study: Study) -> None:
             model_bytes=412_345,
             bundle_bytes=dict.fromkeys(TRAINING, 9_876_543),
             seconds={"federated_wall": 61.2, "one_shot_wall": 142.8},
+            num_members=NUM_SEEDS,
+            num_validations=35,
         ),
     )
     settings = RegistrySettings(min_auc=0.5, candidates=("federated", "synthetic"))
@@ -274,9 +279,11 @@ def _write_audits(folder: Path, study: Study) -> None:
         )
         audits.append({"site": site, **found})
         features[site] = features_of(*described, extractor=extractor)
+        write_pairs(folder / "pairs" / f"{site}.safetensors", find_nearest_pairs(*described))
         sizes = len(described[0]), len(described[1])
         privacy[site] = audit_privacy(
             *described,
+            classes=list(sets["synthetic"].table["idh"]),
             errors={"flow": (rng.random((sizes[0], 2)), rng.random((sizes[1], 2)))},
             feature_names=extractor.names,
             settings=PrivacySettings(

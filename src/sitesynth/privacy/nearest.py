@@ -1,0 +1,48 @@
+"""Finding the pairs that a reader should look at; see `sitesynth.privacy.pairs`."""
+
+from typing import Final
+
+import numpy as np
+
+from sitesynth.audits import Described
+from sitesynth.privacy.pairs import NearestPairs
+from sitesynth.privacy.similarity import RIGHT, voxel_view
+
+
+__all__ = ["NUM_PAIRS", "find_nearest_pairs"]
+
+NUM_PAIRS: Final = 4
+
+
+def find_nearest_pairs(
+    train: Described, held_out: Described, synthetic: Described
+) -> dict[str, NearestPairs]:
+    """Return the synthetic and the held-out scans most like a training scan, in the voxel view."""
+    view = voxel_view(train)
+    found = {}
+    for kind, scans in (("synthetic", synthetic), ("held_out", held_out)):
+        similarities = view(scans, train)
+        best = similarities.max(axis=1)
+        # Stable: of equals the first comes first, on any machine.
+        rows = np.argsort(-best, kind="stable")[:NUM_PAIRS]
+        matches = similarities[rows].argmax(axis=1)
+        pictures = [
+            _facing(train.thumbnails[match], scans.thumbnails[row])
+            for row, match in zip(rows, matches, strict=True)
+        ]
+        found[kind] = NearestPairs(
+            scans.thumbnails[rows].astype(np.float64),
+            scans.presence[rows],
+            np.stack(pictures).astype(np.float64),
+            train.presence[matches],
+            best[rows].astype(np.float64),
+        )
+    return found
+
+
+def _facing(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return a picture or its mirror image, whichever is more like the other."""
+    mirrored = np.flip(picture, axis=RIGHT - 1)
+    apart = [float(np.square(side - other).mean()) for side in (picture, mirrored)]
+    nearer: np.ndarray = picture if apart[0] <= apart[1] else mirrored
+    return nearer
