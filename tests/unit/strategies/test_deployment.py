@@ -17,7 +17,8 @@ import psutil
 import pytest
 import torch
 
-from sitesynth.strategies.nvflare_engine import prepare_kit
+from sitesynth.strategies.federation import announce, conclude
+from sitesynth.strategies.nvflare_engine import prepare_kit, run_deployed, write_job
 from tests.unit.strategies import tiny_consortium as tiny
 
 
@@ -101,11 +102,19 @@ def deployment(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         stack.enter_context(started(kits / HUB))
         until = time.monotonic() + PATIENCE_S
         while not answers(port):
-            assert time.monotonic() < until, (kits / HUB / "out.txt").read_text()[-2000:]
+            assert time.monotonic() < until, read_log(kits / HUB)[-2000:]
             time.sleep(0.5)
         for site in tiny.SITES:
             stack.enter_context(started(kits / site))
+        while not all(f"New client {site}@" in read_log(kits / HUB) for site in tiny.SITES):
+            assert time.monotonic() < until, read_log(kits / HUB)[-2000:]
+            time.sleep(0.5)
         yield Deployment(kits, port)
+
+
+def read_log(kit: Path) -> str:
+    """Return what a participant has told so far."""
+    return (kit / "out.txt").read_text(errors="replace")
 
 
 def answers(port: int) -> bool:
@@ -182,3 +191,23 @@ def test_plaintext_is_refused(deployment: Deployment) -> None:
             said = b""
 
     assert said == b"" or said[0] == 0x15, said
+
+
+def test_a_deployment_gives_the_weights_of_one_process(
+    deployment: Deployment, images: Path, tmp_path: Path
+) -> None:
+    """Two rounds of two members over gRPC and mutual TLS: the same bits, the same threshold."""
+    study = tiny.settings()
+    plan, initial = announce(**tiny.announced(study))
+    write_job(tmp_path / "federated", plan, initial)
+    best, events = run_deployed(
+        tmp_path / "federated", deployment.kits / ADMIN, tmp_path / "result"
+    )
+    found = conclude(plan, best, events, grid=study.grid, intensity=study.intensity)
+    expected = tiny.fit_in_process(images, study, [])
+
+    assert found.config == expected.config
+    for there, here in zip(found.members, expected.members, strict=True):
+        for name, value in there.state_dict().items():
+            assert torch.equal(value, here.state_dict()[name]), name
+    assert {event["site"] for event in events if event["event"] == "message"} == set(tiny.SITES)
