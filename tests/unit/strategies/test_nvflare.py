@@ -79,7 +79,10 @@ class Watched:
             patch.chdir(self.here)
             patch.setenv("PYTHONPATH", str(folder))
             self.ensemble, self.traffic = fit_federation(
-                images, **tiny.sections(tiny.settings()), on_step_of=tiny.told_by(self.steps)
+                images,
+                **tiny.sections(tiny.settings()),
+                standings=folder / "standings",
+                on_step_of=tiny.told_by(self.steps),
             )
 
     def notes(self, kind: str) -> Mapping[str, set[str]]:
@@ -163,18 +166,25 @@ def test_the_ledger_is_the_formula_and_the_engines_overhead(watched: Watched) ->
     assert watched.traffic["absences"] == []
 
 
-def test_algorithms_keep_the_bits(images: Path) -> None:
-    """What steadies averaging at the sites and at the hub changes it, and not between engines."""
-    knobs = {"proximal_weight": 0.5, "hub_momentum": 0.6}
-    study = tiny.settings(num_steps=8, **knobs)
-    found, traffic = fit_federation(images, **tiny.sections(study), on_step_of=tiny.told_by([]))
+def test_algorithms_keep_the_bits(images: Path, tmp_path: Path) -> None:
+    """Every knob changes the weights, and none of them between engines."""
+    knobs = {
+        "proximal_weight": 0.5,
+        "hub_momentum": 0.6,
+        "normalization": "local",
+        "sites_per_round": 2,
+        "clip_norm": 0.5,
+        "noise_multiplier": 0.01,
+    }
+    study = tiny.settings(num_steps=12, num_rounds=3, num_seeds=1, **knobs)
+    found, traffic = fit_federation(
+        images, **tiny.sections(study), standings=tmp_path, on_step_of=tiny.told_by([])
+    )
 
     assert_same(found, tiny.fit_in_process(images, study, []))
-    assert traffic["algorithm"] == "fedprox with fedopt"
-    for knob, value in knobs.items():
-        other = tiny.fit_in_process(images, tiny.settings(num_steps=8, **{knob: value}), [])
-        there = weights_of(other)[0]
-        assert any(not torch.equal(v, there[k]) for k, v in weights_of(found)[0].items()), knob
+    assert traffic["algorithm"] == "fedprox with fedbn with fedopt"
+    assert traffic["privacy"] == {"clip_norm": 0.5, "noise_multiplier": 0.01, "epsilon": None}
+    assert list(tmp_path.iterdir()) == [], "what sites keep cannot be resumed"
 
 
 def test_a_site_without_scans_of_a_class_ends_the_study_by_name(tmp_path: Path) -> None:
@@ -184,7 +194,12 @@ def test_a_site_without_scans_of_a_class_ends_the_study_by_name(tmp_path: Path) 
     table.write_text(table.read_text().replace("mutant", "wildtype"))
 
     with pytest.raises(TrainingError, match="birch: TrainingError: none of the 8 scans"):
-        fit_federation(images, **tiny.sections(tiny.settings()), on_step_of=tiny.told_by([]))
+        fit_federation(
+            images,
+            **tiny.sections(tiny.settings()),
+            standings=tmp_path / "standings",
+            on_step_of=tiny.told_by([]),
+        )
 
 
 CALLER = """
@@ -192,11 +207,10 @@ import sys
 from pathlib import Path
 from sitesynth.strategies.federation import fit_federation
 from tests.unit.strategies import tiny_consortium as tiny
-study = tiny.settings(
-    num_steps=400, num_seeds=1, num_rounds=400, patience_s=20, min_sites=int(sys.argv[2]) or None
-)
-fit_federation(Path(sys.argv[1]), **tiny.sections(study), on_step_of=lambda member:
-    lambda step, losses: print("step", step, flush=True))
+images, standings, min_sites = sys.argv[1:]
+study = tiny.long_settings(patience_s=20, min_sites=int(min_sites) or None)
+fit_federation(Path(images), **tiny.sections(study), standings=Path(standings),
+    on_step_of=lambda member: lambda step, losses: print("step", step, flush=True))
 """
 
 
@@ -213,7 +227,7 @@ class Caller:
         """Start it, and wait for the first round."""
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CALLER, str(images), str(min_sites)],
+            [sys.executable, "-c", CALLER, str(images), str(folder / "standings"), str(min_sites)],
             env=os.environ | {"PYTHONPATH": f"{tiny.ROOT}/src:{tiny.ROOT}", "TMPDIR": str(folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -235,7 +249,10 @@ class Caller:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_its_caller(images: Path, short: Path, how: signal.Signals) -> None:
-    """Ctrl-C, a polite end and a rude one: server and clients are gone seconds later."""
+    """Ctrl-C, a polite end and a rude one: server and clients are gone seconds later.
+
+    And what was killed goes on from its last whole round, to the bits of one piece.
+    """
     caller = Caller(images, short)
     assert len(caller.family) >= 5
     caller.process.send_signal(how)
@@ -244,7 +261,18 @@ def test_no_process_outlives_its_caller(images: Path, short: Path, how: signal.S
 
     assert alive == []
     if how == signal.SIGINT:
-        assert list(short.iterdir()) == [], "the workspace goes with the caller"
+        left = [path.name for path in short.iterdir()]
+        assert left == ["standings"], "the workspace goes with the caller"
+    if how == signal.SIGKILL:
+        study = tiny.long_settings(patience_s=20)
+        found, traffic = fit_federation(
+            images,
+            **tiny.sections(study),
+            standings=short / "standings",
+            on_step_of=tiny.told_by([]),
+        )
+        assert_same(found, tiny.fit_in_process(images, study, []))
+        assert 1 <= traffic["resumed"]["number"] < study.federated.num_rounds
 
 
 def test_a_client_that_dies_ends_the_study_by_name(images: Path, short: Path) -> None:

@@ -65,6 +65,11 @@ def settings(*, num_steps: int = 4, num_seeds: int = 2, **federated: Any) -> Set
     )
 
 
+def long_settings(**federated: Any) -> Settings:
+    """Return a study of one member and more rounds than a test waits for, unless it wants to."""
+    return settings(num_steps=60, num_seeds=1, num_rounds=60, **federated)
+
+
 def sections(study: Settings) -> dict[str, Any]:
     """Return what fitting a federation obeys."""
     names = ("cohort", "sites", "task", "grid", "intensity", "classifier", "federated", "seed")
