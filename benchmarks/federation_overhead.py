@@ -82,6 +82,7 @@ def nvflare(images: Path, study: Settings) -> tuple[Ensemble, int]:
         classifier=study.classifier,
         federated=study.federated,
         seed=study.seed,
+        standings=images / "standings",
         on_step_of=lambda member: lambda step, losses: None,
     )
     return ensemble, traffic["bytes"]

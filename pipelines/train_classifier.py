@@ -43,12 +43,15 @@ def run(
     """
     history = History(scratch / "history.csv")
     sent = None
-    with tracked.progress(classifier.num_seeds * classifier.num_steps, strategy) as show:
+    num_steps = classifier.num_steps
+    if strategy.startswith("finetuned-"):
+        num_steps += federated.finetune_steps
+    with tracked.progress(classifier.num_seeds * num_steps, strategy) as show:
 
         def on_step_of(member: int) -> OnStep:
             return history.and_also(
                 lambda step, losses: show(
-                    member * classifier.num_steps + step,
+                    member * num_steps + step,
                     {f"{name}_seed_{member}": value for name, value in losses.items()},
                 ),
                 member=str(member),
@@ -68,6 +71,7 @@ def run(
                 classifier=classifier,
                 federated=federated,
                 seed=seed,
+                standings=scratch / "standings",
                 on_step_of=on_step_of,
             )
         else:

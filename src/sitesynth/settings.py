@@ -494,7 +494,7 @@ class MixingSettings(Section):
 
 
 class FederatedSettings(Section):
-    """Federated averaging (McMahan et al., 2017), and two ways to steady it."""
+    """Federated averaging (McMahan et al., 2017), and ways to steady, shorten and damp it."""
 
     engine: Literal["in_process", "nvflare"]
     """A loop in one process, or NVFlare with one process per site; the weights are the same."""
@@ -507,6 +507,28 @@ class FederatedSettings(Section):
 
     weighting: Literal["scans", "equal"]
     """What a site's weights count by in the average."""
+
+    normalization: Literal["shared", "local"]
+    """Whether a site trains on from the hub's normalization layers or from its own (FedBN, Li et
+    al., 2021). The hub averages them either way: an external site, which has none, is judged with
+    the average, and so is every look at the validation loss."""
+
+    sites_per_round: Count | None
+    """Sites that train in a round, drawn anew each time; null for all. The others only validate."""
+
+    patience_rounds: Count | None
+    """Rounds without a lower validation loss after which a training ends early; null for none."""
+
+    clip_norm: Positive | None
+    """Longest change of the weights that a site sends, in Euclidean norm; a longer one is scaled
+    down to it. Null for none. Running statistics are sent as they are."""
+
+    noise_multiplier: Annotated[float, Field(ge=0.0)]
+    """Standard deviation of the noise that a site adds to each weight's change, in units of
+    clip_norm; 0 for none."""
+
+    finetune_steps: Count
+    """Steps on its own scans that a site takes after the last round, for `finetuned-<site>`."""
 
     proximal_weight: Annotated[float, Field(ge=0.0)]
     """The mu of FedProx (Li et al., 2020): holds local steps near the hub's weights; 0 for none."""
@@ -529,13 +551,21 @@ class FederatedSettings(Section):
     @property
     def algorithm(self) -> str:
         """Name of what the knobs amount to."""
-        hub = self.hub_learning_rate != 1.0 or self.hub_momentum > 0
-        return {
-            (False, False): "fedavg",
-            (True, False): "fedprox",
-            (False, True): "fedopt",
-            (True, True): "fedprox with fedopt",
-        }[self.proximal_weight > 0, hub]
+        parts = {
+            "fedprox": self.proximal_weight > 0,
+            "fedbn": self.normalization == "local",
+            "fedopt": self.hub_learning_rate != 1.0 or self.hub_momentum > 0,
+        }
+        return " with ".join(name for name, is_on in parts.items() if is_on) or "fedavg"
+
+    @model_validator(mode="after")
+    def _noise_has_a_unit(self) -> Self:
+        if self.noise_multiplier > 0 and self.clip_norm is None:
+            raise ValueError(
+                f"noise_multiplier {self.noise_multiplier:g} is in units of clip_norm, which is "
+                "null; set clip_norm, or noise_multiplier to 0"
+            )
+        return self
 
 
 class EvaluationSettings(Section):
@@ -592,7 +622,8 @@ class Settings(Section):
     task: TaskSettings
     strategies: Names
     """What is compared: local-<site>, centralized, federated, synthetic, augmented; the last two
-    also with `-equal` or `-proportional`, on that mix instead of the tuned one."""
+    also with `-equal` or `-proportional`, on that mix instead of the tuned one; finetuned-<site>,
+    federated and then trained on at one site."""
 
     phantom: PhantomSettings | None
     """Needed when `cohort.table` is null."""
@@ -652,6 +683,12 @@ def _disagreements(settings: Settings) -> Iterator[str]:
             f"federated.min_sites {quorum} exceeds the {sites} training sites "
             f"{list(settings.sites.training)}: no round could reach it (null asks for all of them)"
         )
+    asked = settings.federated.sites_per_round
+    if asked is not None and asked > sites:
+        yield (
+            f"federated.sites_per_round {asked} exceeds the {sites} training sites "
+            f"{list(settings.sites.training)} (null asks all of them)"
+        )
 
 
 def _task_disagreements(task: TaskSettings, cohort: CohortSettings) -> Iterator[str]:
@@ -666,7 +703,7 @@ def _task_disagreements(task: TaskSettings, cohort: CohortSettings) -> Iterator[
 
 def _site_disagreements(settings: Settings) -> Iterator[str]:
     sites, phantom = settings.sites, settings.phantom
-    known = [f"local-{site}" for site in sites.training]
+    known = [f"{way}-{site}" for way in ("local", "finetuned") for site in sites.training]
     known += ["centralized", "federated", "synthetic", "augmented", *MIX_VARIANTS]
     unknown = sorted(set(settings.strategies) - set(known))
     if unknown:

@@ -66,6 +66,24 @@ def test_a_quorum_that_no_round_could_reach_is_shown(study: Study, write: Write)
         load_settings(write(study))
 
 
+def test_more_sites_a_round_than_there_are_is_shown(study: Study, write: Write) -> None:
+    study["federated"]["sites_per_round"] = 4
+    with pytest.raises(SettingsError, match=r"sites_per_round 4 exceeds the 3 training sites"):
+        load_settings(write(study))
+
+
+def test_noise_without_a_unit_is_refused(study: Study, write: Write) -> None:
+    study["federated"]["noise_multiplier"] = 0.5
+    with pytest.raises(SettingsError, match=r"noise_multiplier 0.5 is in units of clip_norm"):
+        load_settings(write(study))
+
+
+def test_a_site_that_is_not_there_is_not_finetuned(study: Study, write: Write) -> None:
+    study["strategies"] = ["centralized", "finetuned-alder", "finetuned-zelkova"]
+    with pytest.raises(SettingsError, match=r"unknown strategies \['finetuned-zelkova'\]"):
+        load_settings(write(study))
+
+
 def test_a_mistyped_key_is_named_and_so_is_the_one_that_is_missing(
     study: Study, write: Write
 ) -> None:

@@ -37,7 +37,8 @@ def prepare(kit: Path, images: Path | None) -> None:
 @click.option("--kit", type=EXISTING, required=True, help="Startup kit of who may submit jobs.")
 @click.option("--params", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
-def run(kit: Path, params: Path, out: Path) -> None:
+@click.option("--resume", is_flag=True, help="Go on after an interrupted job's last whole round.")
+def run(*, kit: Path, params: Path, out: Path, resume: bool) -> None:
     """Train the study's federated classifier at the sites, and write it to a folder.
 
     \b
@@ -63,8 +64,8 @@ def run(kit: Path, params: Path, out: Path) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="sitesynth-federation-") as name:
         job = Path(name) / "federated"
-        write_job(job, plan, initial)
-        best, events = run_deployed(job, kit, Path(name) / "result")
+        write_job(job, plan, initial, resume=resume)
+        best, events = run_deployed(plan, job, kit, Path(name) / "result")
     write_ensemble(out, conclude(plan, best, events, grid=study.grid, intensity=study.intensity))
     traffic = summarize_traffic(plan, events)
     write_json(out / "traffic.json", traffic)

@@ -17,7 +17,6 @@ import torch
 
 from sitesynth.classifiers.training import ValidationScore
 from sitesynth.errors import TrainingError
-from sitesynth.settings import FederatedSettings
 from sitesynth.strategies.averaging import Weights
 
 
@@ -67,8 +66,8 @@ class Absence:
 Answers = Mapping[str, Answer | Absence]
 """By site, every one that was asked."""
 
-Ask = Callable[[Question, Weights], Answers]
-"""Whatever carries a question and weights to every site, and the answers back."""
+Ask = Callable[[Question, Weights, Collection[str]], Answers]
+"""Whatever carries a question and weights to the sites of these names, and their answers back."""
 
 
 def usable_answers(
@@ -77,7 +76,8 @@ def usable_answers(
     weights: Weights,
     *,
     trained: Collection[str],
-    federated: FederatedSettings,
+    max_update_ratio: float,
+    needed: int,
 ) -> tuple[dict[str, Answer], dict[str, str]]:
     """Sort out the answers that can be used.
 
@@ -86,13 +86,14 @@ def usable_answers(
         question: What was asked.
         weights: What was sent along.
         trained: Names of the weights that have gradients.
-        federated: The `federated` section of params.yaml.
+        max_update_ratio: See `federated.max_update_ratio` in params.yaml.
+        needed: The least number of usable answers.
 
     Returns:
         The usable answers in the order of the sites' names, and why each other site has none.
 
     Raises:
-        TrainingError: If fewer than `federated.min_sites` are usable.
+        TrainingError: If fewer than `needed` are usable.
     """
     usable: dict[str, Answer] = {}
     reasons: dict[str, str] = {}
@@ -106,10 +107,9 @@ def usable_answers(
             usable[site] = answer
     if question.kind == "train":
         changes = {site: change_of(usable[site].weights, weights, trained) for site in usable}
-        for site, reason in _outliers(changes, federated.max_update_ratio).items():
+        for site, reason in _outliers(changes, max_update_ratio).items():
             reasons[site] = reason
             del usable[site]
-    needed = len(answers) if federated.min_sites is None else federated.min_sites
     if len(usable) < needed:
         told = "; ".join(f"{site}: {reasons[site]}" for site in sorted(reasons))
         raise TrainingError(

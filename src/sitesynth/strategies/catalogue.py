@@ -10,13 +10,15 @@ from sitesynth.classifiers.training import Examples, Validator
 from sitesynth.errors import SettingsError
 from sitesynth.settings import MIX_VARIANTS, ClassifierSettings, FederatedSettings
 from sitesynth.strategies.federated import Federated
+from sitesynth.strategies.finetuned import Finetuned
 from sitesynth.strategies.pooled import Pooled
 from sitesynth.strategies.protocol import Consortium, Site, Strategy
 
 
-__all__ = ["admit", "build_strategy", "needs_real", "needs_synthetic"]
+__all__ = ["admit", "build_strategy", "choosers", "needs_real", "needs_synthetic"]
 
 LOCAL = "local-"
+FINETUNED = "finetuned-"
 
 
 def needs_real(name: str) -> bool:
@@ -44,10 +46,13 @@ def build_strategy(
             return Pooled(classifier)
         case _ if name in MIX_VARIANTS or name.startswith(LOCAL):
             return Pooled(classifier)
+        case _ if name.startswith(FINETUNED):
+            return Finetuned(name.removeprefix(FINETUNED), classifier, federated)
         case _:
             raise SettingsError(
-                f"there is no strategy '{name}'; there are local-<site>, centralized, federated, "
-                f"synthetic, augmented and {', '.join(MIX_VARIANTS)}."
+                f"there is no strategy '{name}'; there are local-<site>, finetuned-<site>, "
+                "centralized, federated, synthetic, augmented and "
+                f"{', '.join(MIX_VARIANTS)}."
             )
 
 
@@ -69,3 +74,9 @@ def admit(
         )
         for site in names
     }
+
+
+def choosers(name: str, sites: Consortium) -> Consortium:
+    """Return the sites whose validation scans choose a strategy's threshold: its classifier's."""
+    site = name.removeprefix(FINETUNED)
+    return {site: sites[site]} if name.startswith(FINETUNED) else sites

@@ -4,7 +4,7 @@ The hub's half is `rounds.Hub`, a site's half is `participant.Participant`. What
 questions and answers, the calls below or a federated engine, runs the same two.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -15,13 +15,14 @@ from sitesynth.settings import ClassifierSettings, FederatedSettings
 from sitesynth.strategies.answers import Absence, Answer, Answers, Ask, Question
 from sitesynth.strategies.averaging import Weights
 from sitesynth.strategies.participant import Participant
+from sitesynth.strategies.parts import trained_names
 from sitesynth.strategies.protocol import Consortium, Learner
 from sitesynth.strategies.rounds import Hub
 from sitesynth.tracking import OnStep
 from sitesynth.training import best_device
 
 
-__all__ = ["Federated", "ask_in_turn", "trained_names"]
+__all__ = ["Federated", "ask_in_turn"]
 
 
 @final
@@ -52,9 +53,11 @@ class Federated:
         }
         hub = Hub(
             ask_in_turn(participants),
+            sites=participants,
             trained=trained_names(model),
             federated=self.federated,
             num_steps=self.settings.num_steps,
+            seed=seed,
         )
         model.load_state_dict(hub.train(initial, member=member, on_step=on_step))
         return model.eval().cpu()
@@ -63,9 +66,9 @@ class Federated:
 def ask_in_turn(participants: Mapping[str, Participant]) -> Ask:
     """Return what asks one site after the other; a site that fails is absent."""
 
-    def ask(question: Question, weights: Weights) -> Answers:
+    def ask(question: Question, weights: Weights, sites: Collection[str]) -> Answers:
         answers: dict[str, Answer | Absence] = {}
-        for name in sorted(participants):
+        for name in sorted(sites):
             try:
                 answers[name] = participants[name].answer(question, weights)
             except SitesynthError as error:
@@ -73,8 +76,3 @@ def ask_in_turn(participants: Mapping[str, Participant]) -> Ask:
         return answers
 
     return ask
-
-
-def trained_names(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the weights that have gradients."""
-    return tuple(sorted(name for name, value in model.named_parameters() if value.requires_grad))

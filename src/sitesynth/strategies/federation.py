@@ -19,8 +19,8 @@ from sitesynth.settings import (
     TaskSettings,
 )
 from sitesynth.strategies.averaging import Weights
-from sitesynth.strategies.federated import trained_names
 from sitesynth.strategies.nvflare_engine import read_score
+from sitesynth.strategies.parts import trained_names
 from sitesynth.strategies.plan import Plan
 from sitesynth.strategies.simulation import Event, simulate
 from sitesynth.strategies.traffic import summarize_traffic
@@ -124,6 +124,7 @@ def fit_federation(
     classifier: ClassifierSettings,
     federated: FederatedSettings,
     seed: int,
+    standings: Path,
     on_step_of: Callable[[int], OnStep],
 ) -> tuple[Ensemble, dict[str, Any]]:
     """Fit every seed of the federated strategy in NVFlare's simulator.
@@ -138,6 +139,7 @@ def fit_federation(
         classifier: The `classifier` section.
         federated: The `federated` section.
         seed: Root seed of the study.
+        standings: Folder that outlives an interruption, which is then gone on from.
         on_step_of: Gives each member, from 0, the callback to tell its steps to.
 
     Returns:
@@ -165,7 +167,17 @@ def fit_federation(
             on_step[event["member"]](event["step"], event["losses"])
         elif event["event"] == "absence":
             sys.stderr.write(f"federated: went on without {event['reasons']}\n")
+        elif event["event"] == "resumed":
+            sys.stderr.write(
+                f"federated: goes on after round {event['number']} of seed {event['member']}\n"
+            )
 
-    best = simulate(plan, initial, {site: images / site for site in plan.sites}, on_event=heard)
+    best = simulate(
+        plan,
+        initial,
+        {site: images / site for site in plan.sites},
+        standings=standings,
+        on_event=heard,
+    )
     ensemble = conclude(plan, best, events, grid=grid, intensity=intensity)
     return ensemble, summarize_traffic(plan, events)

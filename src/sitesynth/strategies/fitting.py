@@ -23,7 +23,13 @@ from sitesynth.settings import (
     GridSettings,
     IntensitySettings,
 )
-from sitesynth.strategies.catalogue import admit, build_strategy, needs_real, needs_synthetic
+from sitesynth.strategies.catalogue import (
+    admit,
+    build_strategy,
+    choosers,
+    needs_real,
+    needs_synthetic,
+)
 from sitesynth.strategies.mixes import Mix, mix_of, take
 from sitesynth.strategies.protocol import Learner
 from sitesynth.strategies.validation import load_held_out, validator_of
@@ -95,7 +101,7 @@ def fit_strategy(
         strategy.fit(sites, build, seed=seed, member=member, on_step=on_step_of(member))
         for member in range(classifier.num_seeds)
     ]
-    pooled = pool_scores([site.validate(members) for site in sites.values()])
+    pooled = pool_scores([site.validate(members) for site in choosers(name, sites).values()])
     config = ClassifierConfig(
         strategy=name,
         label=label,

@@ -8,6 +8,9 @@ Which scans are a site's own is not the hub's to say: each site keeps a file
 `local/sitesynth/<site>.json` beside its NVFlare configuration, `{"images": "/path/to/its/images"}`,
 and opens no other.
 
+Likewise the hub keeps `local/sitesynth-hub.json`, `{"standings": "/path/to/a/folder"}`: there it
+writes after each round where it stands, and from there a resumed job goes on.
+
 What the hub has found lies in the folder of its run:
 
     events.jsonl          one line per round, absence and site's message; written as it happens
@@ -16,8 +19,9 @@ What the hub has found lies in the folder of its run:
 """
 
 import json
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, final
@@ -47,7 +51,8 @@ from sitesynth.strategies.fitting import SiteLoader
 from sitesynth.strategies.participant import Participant, join_members, split_members
 from sitesynth.strategies.plan import Plan
 from sitesynth.strategies.protocol import Site
-from sitesynth.strategies.rounds import Hub
+from sitesynth.strategies.rounds import Hub, Standing
+from sitesynth.strategies.standing import read_standing, standing_file, write_standing
 from sitesynth.tracking import OnStep
 from sitesynth.training import best_device
 
@@ -57,6 +62,7 @@ __all__ = [
     "EVENTS",
     "NVFlareHub",
     "NVFlareSite",
+    "hub_file",
     "pack",
     "prepare_kit",
     "read_result",
@@ -71,6 +77,7 @@ __all__ = [
 INITIAL = "initial.safetensors"
 EVENTS = "events.jsonl"
 LOGIN_S = 60.0
+LOOK_S = 1.0
 WEIGHTS = "weights"
 POLL_S = 0.1
 """How often sites look for a task, and the hub for their answers: NVFlare's 2 s and 0.5 s would
@@ -86,16 +93,24 @@ def site_file(local: Path, site: str) -> Path:
     return local / "sitesynth" / f"{site}.json"
 
 
-def write_job(folder: Path, plan: Plan, initial: Mapping[int, Weights]) -> None:
+def hub_file(local: Path) -> Path:
+    """Return the file in which the hub says where it keeps its standings."""
+    return local / "sitesynth-hub.json"
+
+
+def write_job(
+    folder: Path, plan: Plan, initial: Mapping[int, Weights], *, resume: bool = False
+) -> None:
     """Write a federated training as an NVFlare job.
 
     Args:
         folder: A new folder; its name is the job's.
         plan: What is to be trained, by whom.
         initial: By member, the weights to begin with.
+        resume: Go on from where an interrupted job of the same plan and weights stood.
     """
     told = {"plan": plan.model_dump_json()}
-    hub = {"id": "hub", "path": _path_of(NVFlareHub), "args": told}
+    hub = {"id": "hub", "path": _path_of(NVFlareHub), "args": {**told, "resume": resume}}
     site = {"tasks": ["*"], "executor": {"path": _path_of(NVFlareSite), "args": told}}
     write_json(
         folder / "meta.json",
@@ -153,7 +168,12 @@ def prepare_kit(kit: Path, images: Path | None) -> None:
         read_images(images)
         about = read_json(kit / "startup/fed_client.json")
         site = about["client"]["fqsn"]
-        write_json(site_file(kit / "local", site), {"images": str(images.resolve())})
+        write_json(
+            site_file(kit / "local", site),
+            {"images": str(images.resolve()), "noise_key": secrets.token_hex()},
+        )
+    elif (kit / "startup/fed_server.json").exists():
+        write_json(hub_file(kit / "local"), {"standings": str(kit.resolve() / "standings")})
     write_json(kit / "local/resources.json", _restricted(read_json(default), kit.resolve()))
 
 
@@ -194,11 +214,12 @@ def _restricted(resources: dict[str, Any], kit: Path) -> dict[str, Any]:
 
 
 def run_deployed(
-    job: Path, kit: Path, into: Path
+    plan: Plan, job: Path, kit: Path, into: Path
 ) -> tuple[dict[int, dict[str, Tensor]], list[dict[str, Any]]]:
     """Submit a job to a running hub, wait for its end, and fetch what it found.
 
     Args:
+        plan: What is to be trained, by whom.
         job: As `write_job` wrote it.
         kit: Startup kit of who submits it; its folder bears their name.
         into: Where to put what is fetched.
@@ -207,19 +228,29 @@ def run_deployed(
         By member, its best weights; and what the hub wrote down.
 
     Raises:
-        TrainingError: If the hub gave up, or the job ended without a result.
+        TrainingError: If too few sites came, the hub was lost or gave up, or the job ended without
+            a result.
     """
     # Only here: it brings the client of NVFlare's console.
+    from nvflare.fuel.flare_api.api_spec import NoConnection, SessionClosed  # noqa: PLC0415
     from nvflare.fuel.flare_api.flare_api import new_secure_session  # noqa: PLC0415
 
-    session = new_secure_session(kit.name, str(kit), timeout=LOGIN_S)
     try:
-        number = session.submit_job(str(job))
-        session.monitor_job(number)
-        status = session.get_job_meta(number).get("status")
-        fetched = Path(session.download_job_result(number, str(into)))
-    finally:
-        session.close()
+        session = new_secure_session(kit.name, str(kit), timeout=LOGIN_S)
+        try:
+            session.set_timeout(LOGIN_S)
+            _wait_for_sites(session, plan)
+            number = session.submit_job(str(job))
+            session.monitor_job(number)
+            status = session.get_job_meta(number).get("status")
+            fetched = Path(session.download_job_result(number, str(into)))
+        finally:
+            session.close()
+    except (NoConnection, SessionClosed) as error:
+        raise TrainingError(
+            f"the hub of {kit} cannot be reached ({error}). Once it runs, --resume goes on after "
+            "the last whole round of an interrupted job."
+        ) from error
     for notes in fetched.rglob(EVENTS):
         best = read_result(notes.parent)
         if best is not None:
@@ -230,6 +261,30 @@ def run_deployed(
     )
 
 
+def _wait_for_sites(session: Any, plan: Plan) -> None:
+    """Wait for every site, as long as for an answer; in the end, for as many as a round needs.
+
+    Raises:
+        TrainingError: If too few came; NVFlare would keep the job waiting forever.
+    """
+    until = time.monotonic() + plan.federated.patience_s
+    while True:
+        here = {client.name for client in session.get_system_info().client_info}
+        missing = sorted(set(plan.sites) - here)
+        if not missing:
+            return
+        if time.monotonic() > until:
+            break
+        time.sleep(LOOK_S)
+    needed = plan.federated.min_sites or len(plan.sites)
+    if len(plan.sites) - len(missing) < needed:
+        raise TrainingError(
+            f"{', '.join(missing)} did not come within {plan.federated.patience_s} s, and "
+            f"federated.min_sites asks for {needed} sites. Start the site, or lower "
+            "federated.min_sites to go on without it."
+        )
+
+
 def _path_of(component: type) -> str:
     return f"{component.__module__}.{component.__qualname__}"
 
@@ -238,9 +293,10 @@ def _path_of(component: type) -> str:
 class NVFlareHub(ModelController):  # type: ignore[misc]
     """Runs `rounds.Hub` in NVFlare's server."""
 
-    def __init__(self, plan: str) -> None:
+    def __init__(self, plan: str, resume: bool) -> None:  # noqa: FBT001 - NVFlare's calling
         super().__init__(persistor_id="", ignore_result_error=True, task_check_period=POLL_S)
         self.plan = plan
+        self.resume = resume
         self.read_plan = Plan.model_validate_json(plan)
         self.patience_s = START_S + self.read_plan.federated.patience_s
 
@@ -251,17 +307,17 @@ class NVFlareHub(ModelController):  # type: ignore[misc]
         folder = Path(self.get_run_dir())
         hub = Hub(
             self._ask,
+            sites=plan.sites,
             trained=plan.trained,
             federated=plan.federated,
             num_steps=plan.classifier.num_steps,
+            seed=plan.seed,
             on_absence=lambda question, reasons: self._tell(
                 "absence", question=asdict(question), reasons=dict(reasons)
             ),
         )
-        best = {}
         try:
-            for member, weights in initial.items():
-                best[member] = hub.train(weights, member=member, on_step=self._step_of(member))
+            best = self._train_members(hub, initial)
             score = hub.decide(join_members(best))
         except SitesynthError as error:
             write_text(folder / "failure.txt", str(error))
@@ -271,14 +327,49 @@ class NVFlareHub(ModelController):  # type: ignore[misc]
         with replacing(folder / "members.safetensors") as temporary:
             save_file(join_members(best), temporary)
 
+    def _train_members(self, hub: Hub, initial: Mapping[int, Weights]) -> dict[int, Weights]:
+        """Train one member after the other, and write down after each round where it stands.
+
+        Raises:
+            MissingInputError: If there is nothing to resume.
+            TrainingError: If a round has too few usable answers.
+        """
+        local = Path(self.fl_ctx.get_workspace().get_site_config_dir())
+        kept = standing_file(Path(read_json(hub_file(local))["standings"]), self.read_plan, initial)
+        best: dict[int, Weights] = {}
+        begun, standing = min(initial), None
+        if self.resume:
+            if not kept.exists():
+                raise MissingInputError(
+                    f"{kept} does not exist: no round of this plan and these weights is complete; "
+                    "run it without --resume."
+                )
+            begun, standing, finished = read_standing(kept)
+            best |= finished
+            self._tell("resumed", member=begun, number=standing.number)
+        for member in sorted(set(initial) - set(best)):
+
+            def keep(reached: Standing, member: int = member) -> None:
+                write_standing(kept, member, reached, best)
+
+            best[member] = hub.train(
+                initial[member],
+                member=member,
+                on_step=self._step_of(member),
+                resumed=standing if member == begun else None,
+                on_round=keep if self.read_plan.is_resumable else lambda standing: None,
+            )
+        kept.unlink(missing_ok=True)
+        return best
+
     def _step_of(self, member: int) -> OnStep:
         return lambda step, losses: self._tell(
             "step", member=member, step=step, losses=dict(losses)
         )
 
-    def _ask(self, question: Question, weights: Weights) -> Answers:
+    def _ask(self, question: Question, weights: Weights, sites: Collection[str]) -> Answers:
         asked = time.monotonic()
-        sites, patience = self.read_plan.sites, self.patience_s
+        patience = self.patience_s
         self.patience_s = self.read_plan.federated.patience_s
         found: dict[str, Answer | Absence] = {
             site: Absence(f"no answer in {patience} s; its log says whether it was asked")
@@ -291,7 +382,7 @@ class NVFlareHub(ModelController):  # type: ignore[misc]
                 params=pack(weights),
                 meta={"member": question.member, "number": question.number},
             ),
-            targets=list(sites),
+            targets=sorted(sites),
             timeout=patience,
         ):
             site = told.meta["client_name"]
@@ -372,7 +463,8 @@ def sit_down(site: str, plan: Plan, local: Path) -> Participant:
         raise MissingInputError(
             f'{file} does not exist; the site {site} must say there {{"images": "/its/image/set"}}.'
         )
-    images = read_images(Path(read_json(file)["images"]))
+    own = read_json(file)
+    images = read_images(Path(own["images"]))
     loader = SiteLoader(plan.label, plan.classes, plan.positive)
     model = build_classifier(
         plan.classifier,
@@ -392,6 +484,7 @@ def sit_down(site: str, plan: Plan, local: Path) -> Participant:
         settings=plan.classifier,
         federated=plan.federated,
         seed=plan.seed,
+        noise_key=own["noise_key"],
     )
 
 

@@ -7,10 +7,13 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from sitesynth import seeds
 from sitesynth.classifiers.training import Examples, train_on
 from sitesynth.settings import ClassifierSettings, FederatedSettings
 from sitesynth.strategies.answers import Answer, Question
 from sitesynth.strategies.averaging import Weights
+from sitesynth.strategies.damping import damp
+from sitesynth.strategies.parts import normalization_names, trained_names
 from sitesynth.strategies.protocol import Site
 from sitesynth.strategies.rounds import steps_of_round
 from sitesynth.tracking import OnStep
@@ -33,6 +36,7 @@ class Participant:
         settings: ClassifierSettings,
         federated: FederatedSettings,
         seed: int,
+        noise_key: str = "",
     ) -> None:
         """Sit down with one's scans.
 
@@ -43,6 +47,8 @@ class Participant:
             settings: The `classifier` section of params.yaml.
             federated: The `federated` section of params.yaml.
             seed: Root seed of the study.
+            noise_key: What nobody else knows, so that nobody else can draw the noise that damps
+                the site's updates, and take it off. Empty where all are on one machine.
         """
         self.name = name
         self.site = site
@@ -50,6 +56,9 @@ class Participant:
         self.settings = settings
         self.federated = federated
         self.seed = seed
+        self.noise_key = noise_key
+        self.own: dict[int, Weights] = {}
+        """By member: the normalization that stays here from round to round."""
 
     def answer(self, question: Question, weights: Weights) -> Answer:
         """Answer one question about some weights.
@@ -72,7 +81,7 @@ class Participant:
 
         trained = train_locally(
             self.model,
-            weights,
+            {**weights, **self.own.get(question.member, {})},
             self.site.real,
             settings=self.settings,
             federated=self.federated,
@@ -82,7 +91,27 @@ class Participant:
             seed=self.seed,
             on_step=heard,
         )
-        return Answer(trained, len(self.site.real), tuple(losses), score)
+        if self.federated.normalization == "local":
+            names = normalization_names(self.model)
+            self.own[question.member] = {name: trained[name] for name in names}
+        return Answer(
+            self._damped(trained, weights, question), len(self.site.real), tuple(losses), score
+        )
+
+    def _damped(self, trained: Weights, weights: Weights, question: Question) -> Weights:
+        """Return what leaves the site of a training that began at the hub's weights."""
+        if self.federated.clip_norm is None:
+            return trained
+        member, number = question.member, question.number
+        scope = ("classifier", member, "federated", self.name, number, "noise", self.noise_key)
+        return damp(
+            trained,
+            weights,
+            trained=trained_names(self.model),
+            clip_norm=self.federated.clip_norm,
+            noise_multiplier=self.federated.noise_multiplier,
+            rng=seeds.generator(self.seed, *scope),
+        )
 
     def _members(self, weights: Weights) -> list[nn.Module]:
         """Return the classifiers whose weights were joined."""

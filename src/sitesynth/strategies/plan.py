@@ -39,3 +39,8 @@ class Plan(Section):
 
     seed: int
     """Root seed of the study."""
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether sites keep nothing from round to round that an interruption would lose."""
+        return self.federated.normalization == "shared"

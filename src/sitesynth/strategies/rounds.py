@@ -6,11 +6,12 @@ best is therefore known a message later, and its losses are told then.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
-from torch import Tensor
 
+from sitesynth import seeds
 from sitesynth.classifiers.training import ValidationScore, pool_scores
 from sitesynth.settings import FederatedSettings
 from sitesynth.strategies.answers import Answer, Ask, Question, usable_answers
@@ -18,7 +19,7 @@ from sitesynth.strategies.averaging import Weights, average_weights, step_toward
 from sitesynth.tracking import OnStep
 
 
-__all__ = ["Hub", "OnAbsence", "steps_of_round"]
+__all__ = ["Hub", "OnAbsence", "OnRound", "Standing", "steps_of_round"]
 
 OnAbsence = Callable[[Question, Mapping[str, str]], None]
 """Told which sites' answers a round went on without, and why."""
@@ -30,6 +31,33 @@ def steps_of_round(number: int, *, num_rounds: int, num_steps: int) -> int:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a training stands after a complete round: all that its next round depends on."""
+
+    number: int
+    """The round; 0 before the first."""
+    step: int
+    """Local steps so far."""
+    losses: tuple[float, ...]
+    """Of the sites' steps in this round."""
+    weights: Weights
+    """What the hub has made of this round's answers; not tried yet."""
+    velocity: Weights
+    """Of the hub's last step; empty without momentum."""
+    best: Weights
+    """Those of lowest validation loss so far."""
+    lowest: float
+    """Their loss; infinite while none has been tried."""
+    best_number: int
+    """The round that gave them; 0 for none."""
+
+
+OnRound = Callable[[Standing], None]
+"""Told where a training stands, after each round."""
+
+
+@final
 class Hub:
     """Who averages; it sees weights and sums, never a scan."""
 
@@ -37,24 +65,38 @@ class Hub:
         self,
         ask: Ask,
         *,
+        sites: Collection[str],
         trained: Collection[str],
         federated: FederatedSettings,
         num_steps: int,
+        seed: int,
         on_absence: OnAbsence = lambda question, reasons: None,
     ) -> None:
         self.ask = ask
+        self.sites = tuple(sorted(sites))
         self.trained = trained
         self.federated = federated
         self.num_steps = num_steps
+        self.seed = seed
         self.on_absence = on_absence
 
-    def train(self, initial: Weights, *, member: int, on_step: OnStep) -> dict[str, Tensor]:
+    def train(
+        self,
+        initial: Weights,
+        *,
+        member: int,
+        on_step: OnStep,
+        resumed: Standing | None = None,
+        on_round: OnRound = lambda standing: None,
+    ) -> Weights:
         """Train one member in rounds.
 
         Args:
             initial: The weights to begin with.
             member: Number of this training among the strategy's seeds.
             on_step: Told the losses of each round, at the step that it reached.
+            resumed: Where an interrupted training stood; None to begin.
+            on_round: Told where the training stands, after each round.
 
         Returns:
             The weights of lowest pooled validation loss; of equals, the earliest.
@@ -62,42 +104,75 @@ class Hub:
         Raises:
             TrainingError: If a round has too few usable answers.
         """
-        rounds = self.federated.num_rounds
-        weights, velocity = dict(initial), dict[str, Tensor]()
-        best, lowest = weights, float("inf")
-        step, losses = 0, [0.0]
-
-        def judge(answers: Mapping[str, Answer]) -> None:
-            nonlocal best, lowest
-            loss = pool_scores(scores_of(answers)).loss
-            if loss < lowest:
-                best, lowest = weights, loss
-            mean_loss = float(torch.tensor(losses).mean())
-            on_step(step, {"loss": mean_loss, "validation_loss": loss})
-
-        for number in range(1, rounds + 1):
-            answers = self._ask(Question("train", member, number), weights)
+        standing = resumed or Standing(0, 0, (), initial, {}, initial, float("inf"), 0)
+        rounds, patience = self.federated.num_rounds, self.federated.patience_rounds
+        for number in range(standing.number + 1, rounds + 1):
+            trained, tried = self._ask_round(member, number, standing.weights)
             if number > 1:
-                judge(answers)
-            average = average_weights(
-                [answer.weights for answer in answers.values()],
-                [
-                    answer.num_scans if self.federated.weighting == "scans" else 1
-                    for answer in answers.values()
-                ],
-            )
-            weights, velocity = step_toward(
-                average,
-                weights,
-                velocity,
-                trained=self.trained,
-                learning_rate=self.federated.hub_learning_rate,
-                momentum=self.federated.hub_momentum,
-            )
-            step += steps_of_round(number, num_rounds=rounds, num_steps=self.num_steps)
-            losses = [loss for answer in answers.values() for loss in answer.losses]
-        judge(self._ask(Question("score", member, rounds), weights))
-        return best
+                standing = judge(standing, tried, on_step)
+                if patience is not None and standing.number - standing.best_number >= patience:
+                    return standing.best
+            standing = self._average(standing, trained)
+            on_round(standing)
+        question = Question("score", member, rounds)
+        tried = self._ask(question, standing.weights, self.sites, needed=self._quorum(self.sites))
+        return judge(standing, tried, on_step).best
+
+    def _ask_round(
+        self, member: int, number: int, weights: Weights
+    ) -> tuple[dict[str, Answer], dict[str, Answer]]:
+        """Let some sites train from the weights, and all try them, from the second round on.
+
+        Returns:
+            The answers of those who trained, and of those who tried.
+        """
+        chosen = self._draw_sites(member, number)
+        question = Question("train", member, number)
+        trained = self._ask(question, weights, chosen, needed=self._quorum(chosen))
+        others = [site for site in self.sites if site not in chosen]
+        if number == 1 or not others:
+            return trained, trained
+        least = self.federated.min_sites
+        needed = len(others) if least is None else max(0, least - len(trained))
+        question = Question("score", member, number - 1)
+        return trained, trained | self._ask(question, weights, others, needed=needed)
+
+    def _draw_sites(self, member: int, number: int) -> tuple[str, ...]:
+        """Return who trains in a round."""
+        count = self.federated.sites_per_round
+        if count is None or count == len(self.sites):
+            return self.sites
+        rng = seeds.generator(self.seed, "classifier", member, "federated", "sites", number)
+        order = torch.randperm(len(self.sites), generator=rng)[:count]
+        return tuple(self.sites[place] for place in sorted(order.tolist()))
+
+    def _average(self, standing: Standing, trained: Mapping[str, Answer]) -> Standing:
+        """Return where a round leads to."""
+        number = standing.number + 1
+        by_scans = self.federated.weighting == "scans"
+        average = average_weights(
+            [answer.weights for answer in trained.values()],
+            [answer.num_scans if by_scans else 1 for answer in trained.values()],
+        )
+        weights, velocity = step_toward(
+            average,
+            standing.weights,
+            standing.velocity,
+            trained=self.trained,
+            learning_rate=self.federated.hub_learning_rate,
+            momentum=self.federated.hub_momentum,
+        )
+        steps = steps_of_round(
+            number, num_rounds=self.federated.num_rounds, num_steps=self.num_steps
+        )
+        return replace(
+            standing,
+            number=number,
+            step=standing.step + steps,
+            losses=tuple(loss for answer in trained.values() for loss in answer.losses),
+            weights=weights,
+            velocity=velocity,
+        )
 
     def decide(self, weights: Weights) -> ValidationScore:
         """Return how all members together do at all sites.
@@ -106,19 +181,39 @@ class Hub:
             weights: All members' weights, named `<member>/<name>`.
         """
         question = Question("decide", 0, self.federated.num_rounds)
-        return pool_scores(scores_of(self._ask(question, weights)))
+        return pool_scores(
+            scores_of(self._ask(question, weights, self.sites, needed=self._quorum(self.sites)))
+        )
 
-    def _ask(self, question: Question, weights: Weights) -> dict[str, Answer]:
+    def _quorum(self, asked: Collection[str]) -> int:
+        """Return how many of the sites asked must answer usably."""
+        least = self.federated.min_sites
+        return len(asked) if least is None else min(least, len(asked))
+
+    def _ask(
+        self, question: Question, weights: Weights, sites: Collection[str], *, needed: int
+    ) -> dict[str, Answer]:
         usable, reasons = usable_answers(
-            self.ask(question, weights),
+            self.ask(question, weights, sites),
             question,
             weights,
             trained=self.trained,
-            federated=self.federated,
+            max_update_ratio=self.federated.max_update_ratio,
+            needed=needed,
         )
         if reasons:
             self.on_absence(question, reasons)
         return usable
+
+
+def judge(standing: Standing, tried: Mapping[str, Answer], on_step: OnStep) -> Standing:
+    """Return a standing whose weights have been tried, and tell its losses."""
+    loss = pool_scores(scores_of(tried)).loss
+    mean_loss = float(torch.tensor(standing.losses).mean())
+    on_step(standing.step, {"loss": mean_loss, "validation_loss": loss})
+    if loss < standing.lowest:
+        return replace(standing, best=standing.weights, lowest=loss, best_number=standing.number)
+    return standing
 
 
 def scores_of(answers: Mapping[str, Answer]) -> list[ValidationScore]:

@@ -26,11 +26,13 @@ from sitesynth.strategies.averaging import Weights
 from sitesynth.strategies.nvflare_engine import (
     COMPONENTS,
     EVENTS,
+    hub_file,
     read_result,
     site_file,
     write_job,
 )
 from sitesynth.strategies.plan import Plan
+from sitesynth.strategies.standing import standing_file
 
 
 __all__ = ["Event", "simulate"]
@@ -47,6 +49,7 @@ def simulate(
     initial: Mapping[int, Weights],
     images: Mapping[str, Path],
     *,
+    standings: Path,
     on_event: Callable[[Event], None],
 ) -> Mapping[int, Weights]:
     """Train a plan's members in NVFlare's simulator.
@@ -55,6 +58,8 @@ def simulate(
         plan: What is to be trained, by whom.
         initial: By member, the weights to begin with.
         images: By site, the folder of its own image set; only that site's process reads it.
+        standings: Folder that outlives an interruption; where one of this federation stood is
+            found there, and gone on from.
         on_event: Told what the hub writes down, as it happens; see `nvflare_engine`.
 
     Returns:
@@ -67,12 +72,15 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="sitesynth-") as name:
         folder = Path(name)
         workspace = folder / "workspace"
-        write_job(folder / "job", plan, initial)
+        resume = standing_file(standings, plan, initial).exists()
+        write_job(folder / "job", plan, initial, resume=resume)
         for site in plan.sites:
             # The simulator hands every site a copy of this folder; each opens its own file only.
             write_json(
-                site_file(workspace / "local", site), {"images": str(images[site].resolve())}
+                site_file(workspace / "local", site),
+                {"images": str(images[site].resolve()), "noise_key": ""},
             )
+        write_json(hub_file(workspace / "local"), {"standings": str(standings.resolve())})
         write_json(
             workspace / "local/resources.json.default",
             {"format_version": 2, "class_allow_list": list(COMPONENTS)},

@@ -15,7 +15,7 @@ def summarize_traffic(plan: Plan, events: Sequence[Mapping[str, Any]]) -> dict[s
     A site counts bytes since its process began, and says with each answer what the count was when
     it was asked: what it has received by then includes the question, what it sends for the answer
     shows in the next one. So a site's last answer, a score of some hundred bytes, is not in the
-    sums; looks for a task and signs of life are.
+    sums; looks for a task and signs of life are. A resumed training tells what was sent since.
 
     Args:
         plan: What was trained, by whom.
@@ -61,6 +61,12 @@ def summarize_traffic(plan: Plan, events: Sequence[Mapping[str, Any]]) -> dict[s
         "sites": by_site,
         "rounds": rounds,
         "absences": absences,
+        "resumed": next((dict(event) for event in events if event["event"] == "resumed"), None),
+        "privacy": {
+            "clip_norm": plan.federated.clip_norm,
+            "noise_multiplier": plan.federated.noise_multiplier,
+            "epsilon": None,
+        },
     }
 
 

@@ -9,7 +9,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,7 +18,10 @@ import psutil
 import pytest
 import torch
 
-from sitesynth.strategies.nvflare_engine import prepare_kit
+from sitesynth.errors import TrainingError
+from sitesynth.strategies.federation import announce, conclude
+from sitesynth.strategies.nvflare_engine import prepare_kit, run_deployed, write_job
+from sitesynth.strategies.standing import read_standing, standing_file
 from tests.unit.strategies import tiny_consortium as tiny
 
 
@@ -76,11 +80,30 @@ def started(kit: Path) -> Iterator[None]:
 
 
 class Deployment:
-    """Kits, and the hub's port."""
+    """Kits, and the hub's port; what runs ends with the stack that it was started on."""
 
-    def __init__(self, kits: Path, port: int) -> None:
+    def __init__(self, kits: Path, port: int, stack: ExitStack) -> None:
         self.kits = kits
         self.port = port
+        self.stack = stack
+        self.hub = ExitStack()
+
+    def start_hub(self) -> None:
+        """Start the hub, and wait until it listens."""
+        self.hub = self.stack.enter_context(ExitStack())
+        self.hub.enter_context(started(self.kits / HUB))
+        wait_for(lambda: listens(self.port), self.kits / HUB)
+
+    def stop_hub(self) -> None:
+        """Kill the hub."""
+        self.hub.close()
+
+    def start_sites(self) -> None:
+        """Start the sites, and wait until they have joined: a busy hub is slow to let them."""
+        for site in tiny.SITES:
+            self.stack.enter_context(started(self.kits / site))
+        hub = self.kits / HUB
+        wait_for(lambda: all(f"New client {site}@" in read_log(hub) for site in tiny.SITES), hub)
 
 
 @pytest.fixture(scope="module")
@@ -92,23 +115,40 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def deployment(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Start a hub and three sites, and stop them in the end."""
+    with deployed(images, tmp_path_factory.mktemp("deployment")) as there:
+        yield there
+
+
+@contextmanager
+def deployed(images: Path, folder: Path) -> Iterator[Deployment]:
+    """Provision and run a hub and three sites."""
+    folder.mkdir(exist_ok=True)
     port = free_port()
-    kits = provision(tmp_path_factory.mktemp("deployment") / "ours", port)
+    kits = provision(folder / "ours", port)
     prepare_kit(kits / HUB, None)
     for site in tiny.SITES:
         prepare_kit(kits / site, images / site)
     with ExitStack() as stack:
-        stack.enter_context(started(kits / HUB))
-        until = time.monotonic() + PATIENCE_S
-        while not answers(port):
-            assert time.monotonic() < until, (kits / HUB / "out.txt").read_text()[-2000:]
-            time.sleep(0.5)
-        for site in tiny.SITES:
-            stack.enter_context(started(kits / site))
-        yield Deployment(kits, port)
+        there = Deployment(kits, port, stack)
+        there.start_hub()
+        there.start_sites()
+        yield there
 
 
-def answers(port: int) -> bool:
+def wait_for(is_so: Callable[[], bool], hub: Path) -> None:
+    """Wait until something is so, and fail with the end of the hub's log if it takes too long."""
+    until = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < until, read_log(hub)[-2000:]
+        time.sleep(0.2)
+
+
+def read_log(kit: Path) -> str:
+    """Return what a participant has told so far."""
+    return (kit / "out.txt").read_text(errors="replace")
+
+
+def listens(port: int) -> bool:
     """Return whether somebody listens."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -182,3 +222,79 @@ def test_plaintext_is_refused(deployment: Deployment) -> None:
             said = b""
 
     assert said == b"" or said[0] == 0x15, said
+
+
+def test_a_deployment_gives_the_weights_of_one_process(
+    deployment: Deployment, images: Path, tmp_path: Path
+) -> None:
+    """Two rounds of two members over gRPC and mutual TLS: the same bits, the same threshold."""
+    study = tiny.settings()
+    plan, initial = announce(**tiny.announced(study))
+    write_job(tmp_path / "federated", plan, initial)
+    best, events = run_deployed(
+        plan, tmp_path / "federated", deployment.kits / ADMIN, tmp_path / "result"
+    )
+    found = conclude(plan, best, events, grid=study.grid, intensity=study.intensity)
+    expected = tiny.fit_in_process(images, study, [])
+
+    assert found.config == expected.config
+    for there, here in zip(found.members, expected.members, strict=True):
+        for name, value in there.state_dict().items():
+            assert torch.equal(value, here.state_dict()[name]), name
+    assert {event["site"] for event in events if event["event"] == "message"} == set(tiny.SITES)
+
+
+def test_a_site_that_never_comes_is_named(deployment: Deployment, tmp_path: Path) -> None:
+    """Nothing is submitted: NVFlare would keep such a job waiting forever."""
+    plan, initial = announce(**tiny.announced(tiny.settings(patience_s=3)))
+    plan = plan.model_copy(update={"sites": (*plan.sites, "zelkova")})
+    write_job(tmp_path / "federated", plan, initial)
+
+    with pytest.raises(TrainingError, match=r"zelkova did not come within 3 s, and .*min_sites"):
+        run_deployed(plan, tmp_path / "federated", deployment.kits / ADMIN, tmp_path / "result")
+
+
+def test_there_must_be_something_to_resume(deployment: Deployment, tmp_path: Path) -> None:
+    """The hub's words reach who asked."""
+    plan, initial = announce(**tiny.announced(tiny.settings(num_rounds=1)))
+    write_job(tmp_path / "federated", plan, initial, resume=True)
+
+    with pytest.raises(TrainingError, match="no round of this plan and these weights is complete"):
+        run_deployed(plan, tmp_path / "federated", deployment.kits / ADMIN, tmp_path / "result")
+
+
+def test_a_restarted_hub_goes_on(images: Path, tmp_path: Path) -> None:
+    """Killed after some rounds and started again: the bits of a training in one piece."""
+    study = tiny.settings(num_rounds=60, num_steps=60, num_seeds=1, patience_s=120)
+    plan, initial = announce(**tiny.announced(study))
+    with deployed(images, tmp_path / "deployment") as there:
+        hub = there.kits / HUB
+        # The first hub's end is the end of its job; who waits for it is told in `caller`.
+        write_job(tmp_path / "first/federated", plan, initial)
+        with ThreadPoolExecutor() as pool:
+            caller = pool.submit(
+                run_deployed,
+                plan,
+                tmp_path / "first/federated",
+                there.kits / ADMIN,
+                tmp_path / "lost",
+            )
+            kept = standing_file(hub / "standings", plan, initial)
+            wait_for(lambda: kept.exists() and read_standing(kept)[1].number >= 2, hub)
+            there.stop_hub()
+            with pytest.raises(TrainingError, match=r"cannot be reached|without a result"):
+                caller.result(timeout=PATIENCE_S)
+        number = read_standing(kept)[1].number
+        assert number < 60, "it was killed on its way"
+        there.start_hub()
+        write_job(tmp_path / "second/federated", plan, initial, resume=True)
+        best, events = run_deployed(
+            plan, tmp_path / "second/federated", there.kits / ADMIN, tmp_path / "found"
+        )
+    found = conclude(plan, best, events, grid=study.grid, intensity=study.intensity)
+    expected = tiny.fit_in_process(images, study, [])
+
+    assert events[0] == {"event": "resumed", "member": 0, "number": number}
+    assert found.config == expected.config
+    for name, value in found.members[0].state_dict().items():
+        assert torch.equal(value, expected.members[0].state_dict()[name]), name

@@ -4,6 +4,11 @@ Slow: a simulation starts five processes, each of which imports torch.
 """
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ import pytest
 import torch
 
 from sitesynth.classifiers.ensemble import Ensemble
+from sitesynth.errors import TrainingError
 from sitesynth.strategies.federation import fit_federation
 from tests.unit.strategies import tiny_consortium as tiny
 
@@ -73,7 +79,10 @@ class Watched:
             patch.chdir(self.here)
             patch.setenv("PYTHONPATH", str(folder))
             self.ensemble, self.traffic = fit_federation(
-                images, **tiny.sections(tiny.settings()), on_step_of=tiny.told_by(self.steps)
+                images,
+                **tiny.sections(tiny.settings()),
+                standings=folder / "standings",
+                on_step_of=tiny.told_by(self.steps),
             )
 
     def notes(self, kind: str) -> Mapping[str, set[str]]:
@@ -155,3 +164,138 @@ def test_the_ledger_is_the_formula_and_the_engines_overhead(watched: Watched) ->
         assert row["received_bytes"] >= model
     assert watched.traffic["messages"] == 2 * 3 * (2 * (2 + 1) + 1)
     assert watched.traffic["absences"] == []
+
+
+def test_algorithms_keep_the_bits(images: Path, tmp_path: Path) -> None:
+    """Every knob changes the weights, and none of them between engines."""
+    knobs = {
+        "proximal_weight": 0.5,
+        "hub_momentum": 0.6,
+        "normalization": "local",
+        "sites_per_round": 2,
+        "clip_norm": 0.5,
+        "noise_multiplier": 0.01,
+    }
+    study = tiny.settings(num_steps=12, num_rounds=3, num_seeds=1, **knobs)
+    found, traffic = fit_federation(
+        images, **tiny.sections(study), standings=tmp_path, on_step_of=tiny.told_by([])
+    )
+
+    assert_same(found, tiny.fit_in_process(images, study, []))
+    assert traffic["algorithm"] == "fedprox with fedbn with fedopt"
+    assert traffic["privacy"] == {"clip_norm": 0.5, "noise_multiplier": 0.01, "epsilon": None}
+    assert list(tmp_path.iterdir()) == [], "what sites keep cannot be resumed"
+
+
+def test_a_site_without_scans_of_a_class_ends_the_study_by_name(tmp_path: Path) -> None:
+    """The site's own words reach the caller, through the engine."""
+    images = tiny.write_sites(tmp_path)
+    table = images / "birch/table.csv"
+    table.write_text(table.read_text().replace("mutant", "wildtype"))
+
+    with pytest.raises(TrainingError, match="birch: TrainingError: none of the 8 scans"):
+        fit_federation(
+            images,
+            **tiny.sections(tiny.settings()),
+            standings=tmp_path / "standings",
+            on_step_of=tiny.told_by([]),
+        )
+
+
+CALLER = """
+import sys
+from pathlib import Path
+from sitesynth.strategies.federation import fit_federation
+from tests.unit.strategies import tiny_consortium as tiny
+images, standings, min_sites = sys.argv[1:]
+study = tiny.long_settings(patience_s=20, min_sites=int(min_sites) or None)
+fit_federation(Path(images), **tiny.sections(study), standings=Path(standings),
+    on_step_of=lambda member: lambda step, losses: print("step", step, flush=True))
+"""
+
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder whose name is short enough for sockets below it."""
+    return tmp_path_factory.mktemp("t")
+
+
+class Caller:
+    """A process that runs a long simulation."""
+
+    def __init__(self, images: Path, folder: Path, *, min_sites: int = 0) -> None:
+        """Start it, and wait for the first round."""
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CALLER, str(images), str(folder / "standings"), str(min_sites)],
+            env=os.environ | {"PYTHONPATH": f"{tiny.ROOT}/src:{tiny.ROOT}", "TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        if self.process.stdout.readline() != "step 1\n":
+            pytest.fail(self.process.communicate()[1][-2000:])
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def worker(self, site: str) -> psutil.Process:
+        """Return the process of a site."""
+        (found,) = [
+            child for child in self.family if f"--client {site} " in " ".join(child.cmdline()) + " "
+        ]
+        return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_its_caller(images: Path, short: Path, how: signal.Signals) -> None:
+    """Ctrl-C, a polite end and a rude one: server and clients are gone seconds later.
+
+    And what was killed goes on from its last whole round, to the bits of one piece.
+    """
+    caller = Caller(images, short)
+    assert len(caller.family) >= 5
+    caller.process.send_signal(how)
+    _, alive = psutil.wait_procs(caller.family, timeout=10)
+    caller.process.communicate()
+
+    assert alive == []
+    if how == signal.SIGINT:
+        left = [path.name for path in short.iterdir()]
+        assert left == ["standings"], "the workspace goes with the caller"
+    if how == signal.SIGKILL:
+        study = tiny.long_settings(patience_s=20)
+        found, traffic = fit_federation(
+            images,
+            **tiny.sections(study),
+            standings=short / "standings",
+            on_step_of=tiny.told_by([]),
+        )
+        assert_same(found, tiny.fit_in_process(images, study, []))
+        assert 1 <= traffic["resumed"]["number"] < study.federated.num_rounds
+
+
+def test_a_client_that_dies_ends_the_study_by_name(images: Path, short: Path) -> None:
+    """Within the hub's patience, where every site is asked for."""
+    caller = Caller(images, short)
+    caller.worker("birch").kill()
+    _, told = caller.process.communicate(timeout=240)
+
+    assert caller.process.returncode == 1
+    assert "birch: no answer in 20 s" in told
+    assert psutil.wait_procs(caller.family, timeout=10)[1] == []
+
+
+def test_a_quorum_goes_on_without_the_dead_client(images: Path, short: Path) -> None:
+    """The rounds continue, and say without whom."""
+    caller = Caller(images, short, min_sites=2)
+    caller.worker("birch").kill()
+    assert caller.process.stderr is not None
+    told = caller.process.stderr.readline()
+    began = time.monotonic()
+    caller.process.send_signal(signal.SIGINT)
+    caller.process.communicate(timeout=240)
+
+    assert "went on without {'birch': 'no answer in 20 s" in told
+    assert time.monotonic() - began < 60
+    assert psutil.wait_procs(caller.family, timeout=10)[1] == []

@@ -11,6 +11,7 @@ from sitesynth.storage import write_json
 from sitesynth.strategies.federation import announce
 from sitesynth.strategies.nvflare_engine import (
     COMPONENTS,
+    hub_file,
     pack,
     prepare_kit,
     read_result,
@@ -91,6 +92,24 @@ def test_a_site_opens_what_its_own_kit_names(tmp_path: Path) -> None:
     assert len(participant.site.real) == 8
     with pytest.raises(MissingInputError, match=r"alder\.json does not exist; the site alder must"):
         sit_down("alder", plan, ready / "local")
+
+
+def test_every_site_gets_a_noise_key_of_its_own_and_the_hub_a_place(tmp_path: Path) -> None:
+    """Keys differ from site to site; the hub has none, and keeps its standings in its kit."""
+    images = tiny.write_sites(tmp_path / "images")
+    keys = set()
+    for site in tiny.SITES:
+        ready = kit(tmp_path / site, site)
+        prepare_kit(ready, images / site)
+        keys.add(json.loads(site_file(ready / "local", site).read_text())["noise_key"])
+        assert not hub_file(ready / "local").exists()
+    hub = kit(tmp_path / "hub", "localhost")
+    write_json(hub / "startup/fed_server.json", {})
+    prepare_kit(hub, None)
+
+    assert {len(key) for key in keys} == {64}
+    assert len(keys) == 3
+    assert json.loads(hub_file(hub / "local").read_text()) == {"standings": f"{hub}/standings"}
 
 
 def test_what_is_no_kit_or_no_image_set_is_refused(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 """The strategies keep their promises, and see no more than they may."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from sitesynth.classifiers.training import score
 from sitesynth.errors import SettingsError
 from sitesynth.settings import ClassifierSettings, FederatedSettings
 from sitesynth.strategies.averaging import average_weights
-from sitesynth.strategies.catalogue import admit, build_strategy
+from sitesynth.strategies.catalogue import admit, build_strategy, choosers
 from sitesynth.strategies.federated import Federated
+from sitesynth.strategies.finetuned import Finetuned
 from sitesynth.strategies.participant import train_locally
 from sitesynth.strategies.pooled import Pooled
-from sitesynth.strategies.protocol import Strategy
+from sitesynth.strategies.protocol import Site, Strategy
 from sitesynth.strategies.rounds import steps_of_round
 from tests.contracts.strategy import StrategyContract, bright_and_dark, build, site_of
 
@@ -32,6 +36,12 @@ FEDERATED = FederatedSettings(
     num_rounds=4,
     batch_size=8,
     weighting="scans",
+    normalization="shared",
+    sites_per_round=None,
+    patience_rounds=None,
+    clip_norm=None,
+    noise_multiplier=0.0,
+    finetune_steps=12,
     proximal_weight=0.0,
     hub_learning_rate=1.0,
     hub_momentum=0.0,
@@ -57,6 +67,44 @@ class TestFederated(StrategyContract):
     def strategy(self) -> Strategy:
         """Return federated averaging of four rounds."""
         return Federated(CLASSIFIER, FEDERATED)
+
+
+class TestFinetuned(StrategyContract):
+    """Keeps the promises of every strategy."""
+
+    last_step = 24 + 12
+
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        """Return federated averaging and twelve steps at one of its sites."""
+        return Finetuned("alder", CLASSIFIER, FEDERATED)
+
+
+def test_finetuning_learns_what_its_site_holds() -> None:
+    """A site whose labels are the other way round gets a classifier of its own."""
+    alder, birch = site_of("alder"), site_of("birch")
+    assert birch.real is not None
+    odd = replace(birch.real, labels=1 - birch.real.labels)
+    held_out = bright_and_dark("birch held out")
+    turned = replace(held_out, labels=1 - held_out.labels)
+    sites = {
+        "alder": alder,
+        "birch": Site(odd, None, lambda models: score(models, turned, positive=1)),
+    }
+    model = Finetuned("birch", CLASSIFIER, FEDERATED).fit(
+        sites, build, seed=1, member=0, on_step=lambda s, v: None
+    )
+    test = bright_and_dark("test")
+
+    assert torch.equal(model(test.images).argmax(dim=1), 1 - test.labels)
+
+
+def test_a_finetuned_classifier_is_chosen_by_its_site_alone() -> None:
+    """Its threshold is its site's; every other strategy's is all its sites'."""
+    sites = {name: site_of(name) for name in ("alder", "birch")}
+
+    assert list(choosers("finetuned-birch", sites)) == ["birch"]
+    assert list(choosers("federated", sites)) == ["alder", "birch"]
 
 
 def test_the_average_weighs_sites_by_their_counts() -> None:

@@ -39,8 +39,11 @@ def write_sites(folder: Path) -> Path:
     return folder
 
 
-def settings(**federated: Any) -> Settings:
-    """Return a study that trains in seconds: two members of two rounds of two steps."""
+def settings(*, num_steps: int = 4, num_seeds: int = 2, **federated: Any) -> Settings:
+    """Return a study that trains in seconds: two members of two rounds of two steps.
+
+    The last step of a round has a step size of zero: with two steps a round, only one moves.
+    """
     study = load_settings(ROOT / "params.yaml")
     return study.model_copy(
         update={
@@ -51,8 +54,8 @@ def settings(**federated: Any) -> Settings:
                     "init_features": 8,
                     "growth_rate": 8,
                     "layers": (1,),
-                    "num_steps": 4,
-                    "num_seeds": 2,
+                    "num_steps": num_steps,
+                    "num_seeds": num_seeds,
                 }
             ),
             "federated": study.federated.model_copy(
@@ -60,6 +63,11 @@ def settings(**federated: Any) -> Settings:
             ),
         }
     )
+
+
+def long_settings(**federated: Any) -> Settings:
+    """Return a study of one member and more rounds than a test waits for, unless it wants to."""
+    return settings(num_steps=60, num_seeds=1, num_rounds=60, **federated)
 
 
 def sections(study: Settings) -> dict[str, Any]:
