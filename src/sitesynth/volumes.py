@@ -44,6 +44,7 @@ from sitesynth.storage import replacing
 
 
 __all__ = [
+    "MAX_VOXELS",
     "NIFTI_SUFFIXES",
     "PICTURE_SUFFIXES",
     "Header",
