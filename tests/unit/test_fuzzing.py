@@ -55,7 +55,7 @@ def test_a_damaged_scan_is_read_or_refused(
 @given(
     dims=st.lists(st.integers(-(2**15), 2**15 - 1), min_size=8, max_size=8),
     kind=st.sampled_from([2, 4, 16, 64, 1024]),
-    offset=st.floats(width=32),
+    offset=st.floats(width=32, allow_subnormal=False),  # torch flushes them
 )
 def test_absurd_dimensions_take_no_memory(
     folder: Path, scan: bytes, dims: list[int], kind: int, offset: float
