@@ -26,7 +26,7 @@ from typing import Annotated, Any, get_type_hints
 
 from sitesynth.errors import MissingInputError, SitesynthError
 from sitesynth.settings import Settings, load_settings
-from sitesynth.storage import digest_of, digest_of_file, write_json
+from sitesynth.storage import digest_of, digest_of_file, told, write_json
 from sitesynth.tracking import Run, record_run
 
 
@@ -107,11 +107,14 @@ def digest_of_input(path: Path) -> str:
 
 
 def main(run: Callable[..., None], argv: Sequence[str] | None = None) -> None:
-    """Run a stage from the command line; an error of ours ends it with exit code 2."""
+    """Run a stage from the command line; an error of ours, or of a file, has exit code 2."""
     try:
         _run_stage(run, argv)
     except SitesynthError as error:
         sys.stderr.write(f"\n{name_of(run)}: {type(error).__name__}: {error}\n\n")
+        sys.exit(2)
+    except OSError as error:
+        sys.stderr.write(f"\n{name_of(run)}: {type(error).__name__}: {told(error)}\n\n")
         sys.exit(2)
 
 

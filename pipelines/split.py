@@ -2,7 +2,7 @@
 
 from pipelines._stage import In, Out, main
 from sitesynth.cohorts.acquired import read_acquired
-from sitesynth.cohorts.splits import make_splits, voxel_digests
+from sitesynth.cohorts.splits import make_splits, voxel_digests, without_quarantined
 from sitesynth.settings import CohortSettings, SiteSettings, SplitSettings, TaskSettings
 from sitesynth.storage import read_json, write_json, write_text
 from sitesynth.tracking import Run
@@ -21,9 +21,13 @@ def run(
     tracked: Run,
 ) -> None:
     """Read every site's table and check; write who is in which split."""
+    checked = {site: read_json(checks / f"{site}.json") for site in sites.all}
     made = make_splits(
-        {site: read_acquired(acquired / site).table for site in sites.all},
-        {site: voxel_digests(read_json(checks / f"{site}.json")) for site in sites.all},
+        {
+            site: without_quarantined(read_acquired(acquired / site).table, result)
+            for site, result in checked.items()
+        },
+        {site: voxel_digests(result) for site, result in checked.items()},
         sites=sites,
         label=task.label,
         classes=cohort.labels[task.label],

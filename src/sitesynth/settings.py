@@ -226,6 +226,9 @@ class CheckSettings(Section):
     affine_tolerance_mm: Positive
     """How far the grids of a scan's sequences and mask may lie apart."""
 
+    bad_scans: Literal["stop", "quarantine"]
+    """What files that break a rule do: stop the study, or set their scan aside, with the reason."""
+
 
 class SplitSettings(Section):
     """How patients of training sites are divided where the table does not say."""

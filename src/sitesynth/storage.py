@@ -23,6 +23,7 @@ __all__ = [
     "read_json",
     "replacing",
     "sweep",
+    "told",
     "write_json",
     "write_text",
 ]
@@ -58,6 +59,13 @@ def sweep(folder: Path) -> None:
     """Remove what killed writers have left unfinished below a folder that is kept between runs."""
     for path in folder.rglob(f"{UNFINISHED}*"):
         path.unlink()
+
+
+def told(error: OSError) -> str:
+    """Say what a file system refused, and where."""
+    where = error.filename if error.filename is not None else "a file or folder"
+    why = error.strerror or error
+    return f"{where} cannot be used ({why}). Correct its path, its permissions or its disk."
 
 
 def write_text(path: Path, text: str) -> None:

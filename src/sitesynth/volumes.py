@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import NoReturn, final
+from typing import BinaryIO, NoReturn, final
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -44,6 +44,7 @@ from sitesynth.storage import replacing
 
 
 __all__ = [
+    "MAX_VOXELS",
     "NIFTI_SUFFIXES",
     "PICTURE_SUFFIXES",
     "Header",
@@ -302,8 +303,12 @@ def _is_nifti(path: Path) -> bool:
             f"{path}: the suffix must be one of {[*NIFTI_SUFFIXES, *PICTURE_SUFFIXES]}. Convert "
             "the image (DICOM: with dcm2niix)."
         )
-    if not path.is_file():
-        if path.exists():
+    try:
+        is_file, is_there = path.is_file(), path.exists()
+    except OSError as error:
+        _refuse_unreadable(path, error)
+    if not is_file:
+        if is_there:
             raise VolumeError(f"{path} must be a file, but is a folder or a device.")
         raise VolumeError(f"{path} does not exist. Correct the path in the cohort table.")
     if path.stat().st_size == 0:
@@ -530,13 +535,30 @@ def _disagreement(
 # Bytes
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; what its disk or its permissions refuse becomes a `VolumeError`."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        _refuse_unreadable(path, error)
+
+
+def _refuse_unreadable(path: Path, error: OSError) -> NoReturn:
+    raise VolumeError(
+        f"{path} cannot be read ({error.strerror}). Correct its permissions, or copy it again "
+        "from its source."
+    ) from error
+
+
 def _is_gzip_name(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
 def _head(path: Path, count: int) -> bytes:
     """Return the first bytes of a file, inflated; fewer if the file is shorter."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         if not _is_gzip_name(path):
             return file.read(count)
         try:
@@ -555,10 +577,11 @@ def _content(path: Path, count: int) -> bytes | bytearray:
         num_stored = path.stat().st_size
         if num_stored != count:
             _refuse_size(path, str(num_stored), count)
-        return path.read_bytes()
+        with _opened(path) as file:
+            return file.read()
     inflater = zlib.decompressobj(GZIP_WINDOW)
     inflated = bytearray()
-    with path.open("rb") as file:
+    with _opened(path) as file:
         while pending := file.read(CHUNK_BYTES):
             while pending:
                 try:

@@ -55,6 +55,11 @@ def check(table: Path, *, params: Path, pages: Path | None, as_json: bool) -> No
                 f"{result['num_patients']} patients, {result['num_scans']} scans, "
                 f"{len(result['rules'])} rules, {failures} failures"
             )
+            for row in result["quarantine"]:
+                click.echo(
+                    f"  set aside: scan '{row['scan_id']}', {row['column']} {row['path']}: "
+                    f"{row['value']}. Rule: {row['rule']}; {row['step']}."
+                )
     _raise_first(results, pages)
 
 
@@ -63,7 +68,11 @@ def _check_sites(table: Path, settings: "Settings", scratch: Path) -> dict[str, 
     from sitesynth.cohorts.acquired import read_acquired  # noqa: PLC0415
     from sitesynth.cohorts.acquisition import acquire_site  # noqa: PLC0415
     from sitesynth.cohorts.checks import check_site  # noqa: PLC0415
-    from sitesynth.cohorts.splits import check_walls, voxel_digests  # noqa: PLC0415
+    from sitesynth.cohorts.splits import (  # noqa: PLC0415
+        check_walls,
+        voxel_digests,
+        without_quarantined,
+    )
     from sitesynth.cohorts.voxels import measure_scans  # noqa: PLC0415
 
     results, tables = {}, {}
@@ -80,7 +89,6 @@ def _check_sites(table: Path, settings: "Settings", scratch: Path) -> dict[str, 
             progress=show_progress,
         )
         found = read_acquired(scratch / site)
-        tables[site] = found.table
         results[site] = check_site(
             found,
             measure_scans(found, cohort=cohort, progress=show_progress),
@@ -88,6 +96,7 @@ def _check_sites(table: Path, settings: "Settings", scratch: Path) -> dict[str, 
             task=settings.task,
             check=settings.check,
         )
+        tables[site] = without_quarantined(found.table, results[site])
     check_walls(tables, {site: voxel_digests(result) for site, result in results.items()})
     return results
 

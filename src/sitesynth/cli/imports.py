@@ -192,15 +192,7 @@ def folder(
     from sitesynth.importers.folder import import_folder  # noqa: PLC0415
 
     meaning = _meaning_of(classes, covariates, columns, coded, site)
-    ours = {}
-    for one in sequences:
-        name, _, theirs = one.partition("=")
-        if not name or name in ours or name == "mask":
-            raise SettingsError(
-                f"--sequence {one!r} must be OURS or OURS=THEIRS, each of ours once, and none of "
-                "them mask, which has an option of its own."
-            )
-        ours[name] = theirs or name
+    ours = _sequences_of(sequences)
     _deliver(
         lambda: import_folder(
             source,
@@ -254,6 +246,55 @@ def bids(
     _deliver(
         lambda: import_bids(
             source, tables, meaning, session=session, only=wanted, progress=show_progress
+        ),
+        **common,
+    )
+
+
+@import_.command()
+@click.argument("source", type=PATH)
+@click.option(
+    "--sequence",
+    "sequences",
+    multiple=True,
+    required=True,
+    metavar="OURS=THEIRS",
+    help="A sequence, and its SeriesDescription, where * stands for anything; in channel order.",
+)
+@click.option("--volumes", required=True, type=PATH, help="A new folder for the volumes.")
+@_described
+@_common
+def dicom(
+    source: Path,
+    *,
+    sequences: tuple[str, ...],
+    volumes: Path,
+    tables: tuple[Path, ...],
+    classes: tuple[str, ...],
+    covariates: tuple[str, ...],
+    columns: tuple[str, ...],
+    coded: tuple[str, ...],
+    site: str,
+    **common: Any,
+) -> None:
+    """Import DICOM series: each patient's first study, converted to NIfTI in --volumes.
+
+    Of the tags, PatientID and the geometry are kept. A PatientID with a part of the patient's name
+    in it is left out. Labels are by PatientID.
+
+    \b
+    Example:
+      sitesynth import dicom ~/export --sequence 't1c=*T1*POST*' --sequence 'flair=*FLAIR*' \\
+        --volumes ~/nifti --labels ~/labels.csv --label idh=wildtype,mutant --site north \\
+        --out cohorts/north
+    """  # noqa: D301
+    from sitesynth.importers.dicom import import_dicom  # noqa: PLC0415
+
+    meaning = _meaning_of(classes, covariates, columns, coded, site)
+    ours = _sequences_of(sequences)
+    _deliver(
+        lambda: import_dicom(
+            source, tables, meaning, sequences=ours, volumes=volumes, progress=show_progress
         ),
         **common,
     )
@@ -338,6 +379,20 @@ def _told(summary: dict[str, Any], out: Path, label: str) -> Sequence[str]:
     ]
     lines += [f"  {count:5} {reason}" for reason, count in reasons[:MAX_SHOWN]]
     return lines
+
+
+def _sequences_of(given: Sequence[str]) -> dict[str, str]:
+    """Return what the source calls each of our sequences."""
+    ours: dict[str, str] = {}
+    for one in given:
+        name, _, theirs = one.partition("=")
+        if not name or name in ours or name == "mask":
+            raise SettingsError(
+                f"--sequence {one!r} must be OURS or OURS=THEIRS, each of ours once, and none of "
+                "them mask, which has an option of its own."
+            )
+        ours[name] = theirs or name
+    return ours
 
 
 def _meaning_of(

@@ -1,7 +1,8 @@
 """The command `sitesynth`.
 
 A command parses, calls and prints; what it calls is imported in its body, so that
-`sitesynth --help` answers at once. An error of ours is one message on stderr and exit code 2.
+`sitesynth --help` answers at once. An error of ours, or of the file system, is one message on
+stderr and exit code 2.
 """
 
 import sys
@@ -11,6 +12,7 @@ import click
 
 from sitesynth.cli import bundles, cohorts, federation, imports, models, results, studies
 from sitesynth.errors import SitesynthError
+from sitesynth.storage import told
 
 
 __all__ = ["commands", "main"]
@@ -43,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         commands(args=argv, prog_name="sitesynth")
     except SitesynthError as error:
         click.echo(f"sitesynth: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"sitesynth: {told(error)}", err=True)
         sys.exit(2)
 
 

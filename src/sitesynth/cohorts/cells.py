@@ -102,14 +102,25 @@ def fault_of_path(cell: str, root: Path) -> str:
         return ""
     if _URL.match(cell) or cell.startswith("~") or PureWindowsPath(cell).anchor:
         return f"must be a path relative to the table's folder {root}; make it relative"
-    if Path(os.path.normpath(cell)).parts[0] == os.pardir:
+    if Path(os.path.normpath(cell)).parts[:1] == (os.pardir,):
         return (
             f"leaves the table's folder {root}; paths must stay inside it, so move the table "
             "above its files"
         )
-    if not (root / cell).exists():
+    return _fault_of_file(cell, root)
+
+
+def _fault_of_file(cell: str, root: Path) -> str:
+    """Refuse a path without a file that may be read at its end."""
+    try:
+        is_there, is_file = (root / cell).exists(), (root / cell).is_file()
+    except OSError as error:
+        return f"cannot be looked at in {root} ({error.strerror}); correct the path or its folder"
+    if not is_there:
         hint = " (write / instead of \\)" if "\\" in cell else ""
         return f"does not exist in {root}{hint}; correct the path, or leave the cell empty"
-    if not (root / cell).is_file():
+    if not is_file:
         return f"is not a file in {root}; name one image file"
+    if not os.access(root / cell, os.R_OK):
+        return f"may not be read in {root}; correct its permissions"
     return ""

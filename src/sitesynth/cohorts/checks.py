@@ -5,9 +5,13 @@ A suite is built from the settings and looks at three tables of a site:
     scans   its canonical table, numbers as numbers, unknown as null
     files   one row per file, as `sitesynth.cohorts.voxels` measured it
     groups  number of patients in all, and in each class where the site trains
+
+A file that breaks a rule stops the study, or, where `check.bad_scans` says so, sets its scan aside:
+the scan is in the quarantine table with every reason, in no split, and not counted in groups.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,22 +107,10 @@ def tables_of(
     files = pd.concat(
         [pd.DataFrame(records, dtype=object), pd.DataFrame(numbers, dtype=float)], axis=1
     )
-    patients = found.table.drop_duplicates("patient_id")
-    groups = [("all patients", len(patients), check.min_patients)]
-    if found.role == "training":
-        known = found.table[found.table[task.label] != ""].drop_duplicates("patient_id")
-        groups += [
-            (
-                f"patients with {task.label} = {name}",
-                int((known[task.label] == name).sum()),
-                check.min_patients_per_class,
-            )
-            for name in cohort.labels[task.label]
-        ]
     return {
         "scans": scans,
         "files": files,
-        "groups": pd.DataFrame(groups, columns=["group", "num_patients", "at_least"]),
+        "groups": _groups_of(found, cohort=cohort, task=task, check=check),
     }
 
 
@@ -133,11 +125,22 @@ def check_site(
     """Check one site against its suite.
 
     Returns:
-        JSON content: `success`, every rule with where it fails, every scan with its measures. The
-        same for the same cohort, whenever and wherever it is checked.
+        JSON content: `success`, every rule with where it fails, the quarantine table, every scan
+        with its measures. The same for the same cohort, whenever and wherever it is checked.
     """
-    tables = tables_of(found, measures, cohort=cohort, task=task, check=check)
+    tables = dict(tables_of(found, measures, cohort=cohort, task=task, check=check))
     outcomes = judge(build_suite(found, cohort=cohort, check=check), tables)
+    quarantine = _quarantine_of(outcomes, tables) if check.bad_scans == "quarantine" else []
+    if quarantine:
+        aside = {row["scan_id"] for row in quarantine}
+        kept = replace(found, table=found.table[~found.table["scan_id"].isin(aside)])
+        tables["groups"] = _groups_of(kept, cohort=cohort, task=task, check=check)
+        groups = [one.expectation for one in outcomes if one.expectation.subject == "groups"]
+        outcomes = [
+            replace(one, rows=()) if one.expectation.subject == "files" else one
+            for one in outcomes
+            if one.expectation.subject != "groups"
+        ] + judge(groups, {"groups": tables["groups"]})
     rules = [_rule_of(outcome, tables, site=found.site) for outcome in outcomes]
     files: dict[str, dict[str, Any]] = {}
     for measure in measures:
@@ -153,6 +156,7 @@ def check_site(
         "groups": tables["groups"].to_dict("records"),
         "columns": [*file_columns(found.table, cohort)],
         "rules": rules,
+        "quarantine": quarantine,
         "scans": [
             {
                 "scan_id": row["scan_id"],
@@ -189,6 +193,47 @@ def raise_failures(result: Mapping[str, Any], *, page: Path) -> None:
             f"the cohort of site '{result['site']}' breaks {failed} of {len(result['rules'])} "
             f"rules:{shown}{more}\nEvery check is on {page}."
         )
+
+
+def _groups_of(
+    found: Acquired, *, cohort: CohortSettings, task: TaskSettings, check: CheckSettings
+) -> pd.DataFrame:
+    """Count a site's patients, and those of each class where it trains."""
+    patients = found.table.drop_duplicates("patient_id")
+    groups = [("all patients", len(patients), check.min_patients)]
+    if found.role == "training":
+        known = found.table[found.table[task.label] != ""].drop_duplicates("patient_id")
+        groups += [
+            (
+                f"patients with {task.label} = {name}",
+                int((known[task.label] == name).sum()),
+                check.min_patients_per_class,
+            )
+            for name in cohort.labels[task.label]
+        ]
+    return pd.DataFrame(groups, columns=["group", "num_patients", "at_least"])
+
+
+def _quarantine_of(outcomes: Iterable[Outcome], tables: Tables) -> list[dict[str, str]]:
+    """List what is wrong with files: one row per file and broken rule."""
+    files = tables["files"]
+    return [
+        {
+            "scan_id": row["scan_id"],
+            "column": row["column"],
+            "path": row["path"],
+            "rule": outcome.expectation.rule,
+            "value": _values_of(row, outcome.expectation),
+            "step": outcome.expectation.step,
+        }
+        for outcome in outcomes
+        if outcome.expectation.subject == "files"
+        for row in (files.iloc[number] for number in outcome.rows)
+    ]
+
+
+def _values_of(row: "pd.Series[Any]", expectation: Expectation) -> str:
+    return ", ".join(f"{name} = {_shown(row[name])}" for name in expectation.columns)
 
 
 def _scan_expectations(found: Acquired, cohort: CohortSettings) -> list[Expectation]:
@@ -371,8 +416,8 @@ def _rule_of(outcome: Outcome, tables: Tables, *, site: str) -> dict[str, Any]:
     failures = []
     for number in outcome.rows:
         row = table.iloc[number]
-        values = ", ".join(f"{name} = {_shown(row[name])}" for name in expectation.columns)
-        failures.append({"place": _place_of(row, expectation.subject, site), "value": values})
+        place = _place_of(row, expectation.subject, site)
+        failures.append({"place": place, "value": _values_of(row, expectation)})
     return {
         "rule": expectation.rule,
         "step": expectation.step,

@@ -50,6 +50,7 @@ def render_page(result: Mapping[str, Any]) -> str:
         f"<h1>Cohort of site {site}: {verdict}</h1>",
         f"<p>{scans} of {patients}; {escape(result['role'])} site.</p>",
         *(_failures(rule) for rule in failed),
+        *_quarantine(result["quarantine"]),
         "<h2>Patients</h2>",
         _table(
             ("group", "patients", "at least"),
@@ -93,6 +94,22 @@ def _failures(rule: Mapping[str, Any]) -> str:
             ((_text(failure["place"]), _text(failure["value"])) for failure in failures),
         )
     )
+
+
+def _quarantine(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return who was set aside, and why; nothing if nobody was."""
+    if not rows:
+        return []
+    names = ("scan_id", "column", "path", "rule", "value", "step")
+    count = _count(len({row["scan_id"] for row in rows}), "scan")
+    return [
+        f'<h2 class="bad">Set aside: {count}</h2>',
+        "<p>In no split, and not counted below.</p>",
+        _table(
+            ("scan", "column", "file", "rule", "value", "to do"),
+            (tuple(_text(row[name]) for name in names) for row in rows),
+        ),
+    ]
 
 
 def _rule_row(rule: Mapping[str, Any]) -> tuple[str, ...]:

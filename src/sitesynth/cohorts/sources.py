@@ -111,7 +111,12 @@ def _read_text(table: Path) -> Source:
 
 def _decoded(table: Path) -> str:
     """Return the text of a file that must be UTF-8, with or without a byte-order mark."""
-    raw = table.read_bytes()
+    try:
+        raw = table.read_bytes()
+    except OSError as error:
+        raise CohortError(
+            f"the table {table} cannot be read ({error.strerror}); correct its permissions."
+        ) from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -19,7 +19,14 @@ from sitesynth.settings import SiteSettings, SplitSettings
 from sitesynth.storage import digest_of
 
 
-__all__ = ["Splits", "check_walls", "draw_validation", "make_splits", "voxel_digests"]
+__all__ = [
+    "Splits",
+    "check_walls",
+    "draw_validation",
+    "make_splits",
+    "voxel_digests",
+    "without_quarantined",
+]
 
 MAX_SHOWN = 5
 """Pairs of rows that one message lists."""
@@ -94,6 +101,12 @@ def voxel_digests(result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         }
         for scan in result["scans"]
     }
+
+
+def without_quarantined(table: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a site's table without the scans that `check_site` set aside."""
+    aside = {row["scan_id"] for row in result["quarantine"]}
+    return table[~table["scan_id"].isin(aside)].reset_index(drop=True)
 
 
 def draw_validation(

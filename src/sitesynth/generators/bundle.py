@@ -14,6 +14,7 @@ must be finite. Nothing in a bundle is ever executed or unpickled.
 
 import base64
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +56,9 @@ SIZE_LIMITS = {
     **dict.fromkeys((CONFIG_FILE, "card.json", "card.md", "SHA256SUMS", "SIGNATURE.json"), 1 << 20),
 }
 MAX_HEADER_BYTES = 1 << 20
+MAX_DEPTH, MAX_LEVELS, MAX_WIDTH = 256, 8, 8192
+"""Networks beyond what a hospital trains; a billion blocks would be built for years."""
+
 MAX_SHOWN = 3
 """Unexpected files that an error message lists: a folder can hold any number."""
 
@@ -243,7 +247,35 @@ def _read_config(path: Path) -> GeneratorConfig:
         raise BundleError(f"{path}: {key}: {first['msg']}.") from error
     if len(config.latent_mean) != config.autoencoder.latent_channels:
         raise BundleError(f"{path}: one latent mean per latent channel is needed.")
+    _check_sizes(path, config)
     return config
+
+
+def _check_sizes(path: Path, config: GeneratorConfig) -> None:
+    """Refuse networks that cannot be built, or not in bounded time, before they are built."""
+    numbers = (config.latent_std, *config.latent_mean, *(config.spacing_mm or ()))
+    if not all(math.isfinite(number) for number in numbers):
+        raise BundleError(f"{path}: the latent scale and spacing must be finite numbers.")
+    folds, tokens = config.autoencoder.patch, config.diffusion.patch
+    widths = config.autoencoder.channels
+    sizes = {
+        "depth": (config.diffusion.depth, MAX_DEPTH),
+        "levels": (len(widths), MAX_LEVELS),
+        "width": (max(*widths, config.diffusion.width), MAX_WIDTH),
+        "latent_channels": (config.autoencoder.latent_channels, MAX_WIDTH),
+    }
+    for name, (size, most) in sizes.items():
+        if size > most:
+            raise BundleError(f"{path}: {name} is {size}; at most {most} is built.")
+    if not len(folds) == len(tokens) == len(config.grid):
+        raise BundleError(
+            f"{path}: patches {list(folds)} and {list(tokens)} must have one number per axis of "
+            f"the grid {list(config.grid)}."
+        )
+    for size, fold, token in zip(config.grid, folds, tokens, strict=True):
+        needed = fold * token * 2 ** (len(widths) - 1)
+        if size % needed:
+            raise BundleError(f"{path}: the grid's {size} must be a multiple of {needed}.")
 
 
 def _check_header(path: Path, expected: Mapping[str, Tensor]) -> None:

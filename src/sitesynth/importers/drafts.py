@@ -23,6 +23,7 @@ class Reason(StrEnum):
     CONTRADICTION = "contradiction"
     UNREADABLE = "unreadable file"
     GRIDS_DIFFER = "grids differ"
+    NO_VOLUME = "series is no volume"
     IN_EARLIER_COHORT = "in an earlier cohort"
 
 

@@ -31,7 +31,7 @@ from sitesynth.settings import Settings, settings_text
 from sitesynth.storage import UNFINISHED, read_json, write_json, write_text
 
 
-__all__ = ["TABLE", "check_is_free", "read_draft", "summary_of", "write_draft"]
+__all__ = ["TABLE", "check_is_free", "new_folder", "read_draft", "summary_of", "write_draft"]
 
 TABLE, LEFT_OUT, SUMMARY, STUDY, SCANS = (
     "cohort.csv",
@@ -59,7 +59,7 @@ def write_draft(draft: Draft, out: Path, study: Settings) -> dict[str, Any]:
     check_is_free(out)
     header, rows = _rows_of(draft)
     summary = summary_of(draft)
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         for scan in draft.scans:
             for column in scan.files:
                 link = folder / SCANS / scan.names[column]
@@ -210,7 +210,7 @@ def _about(draft: Draft, study: Settings) -> str:
 
 
 @contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path) -> Iterator[Path]:
     """Yield a folder beside `out`, and rename it to `out` when the block succeeds."""
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=UNFINISHED))

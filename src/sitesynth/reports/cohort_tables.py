@@ -107,6 +107,8 @@ def check_table(checks: Mapping[str, Json]) -> Table:
     for site, found in checks.items():
         failed = sum(bool(rule["failures"]) for rule in found["rules"])
         verdict = "all hold" if not failed else f"{failed} fail"
+        aside = len({row["scan_id"] for row in found["quarantine"]})
+        verdict += f", {show_count(aside)} scans set aside" if aside else ""
         rows.append(
             [
                 head(site),

@@ -49,6 +49,7 @@ def check() -> CheckSettings:
         min_spacing_mm=0.2,
         max_spacing_mm=10.0,
         affine_tolerance_mm=0.5,
+        bad_scans="stop",
     )
 
 

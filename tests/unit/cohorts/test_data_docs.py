@@ -37,6 +37,7 @@ def result() -> dict[str, Any]:
         "num_patients": 1,
         "groups": [{"group": "all patients", "num_patients": 1, "at_least": 1}],
         "columns": ["t1"],
+        "quarantine": [],
         "rules": [
             rule | {"rule": "A rule that holds", "failures": []},
             rule

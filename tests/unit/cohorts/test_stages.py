@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ from sitesynth.tracking import Silent
 pytestmark = pytest.mark.slow  # great-expectations takes 5 s to import
 
 Rows = list[dict[str, str]]
-Stages = Callable[[Rows], None]
+Stages = Callable[..., None]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def stages(
 ) -> Stages:
     """Return a function that runs acquire, check and split on a table, in the test's folder."""
 
-    def run_stages(rows: Rows) -> None:
+    def run_stages(rows: Rows, bad_scans: Literal["stop", "quarantine"] = "stop") -> None:
         write_table(rows)
         for site in sites.all:
             acquire.run(
@@ -64,7 +65,7 @@ def stages(
                 page=tmp_path / "checks" / f"{site}.html",
                 cohort=cohort,
                 task=task,
-                check=check,
+                check=check.model_copy(update={"bad_scans": bad_scans}),
                 tracked=Silent(),
             )
         split.run(
@@ -104,6 +105,32 @@ def test_a_failed_check_leaves_its_page(rows: Rows, stages: Stages, tmp_path: Pa
 
     assert "1 of 21 rules broken" in (tmp_path / "checks" / "alder.html").read_text()
     assert not (tmp_path / "splits").exists()
+
+
+def test_a_scan_in_quarantine_is_in_no_split(rows: Rows, stages: Stages, tmp_path: Path) -> None:
+    """Nor does it spoil its site, or is it forgotten."""
+    cedar = rows[4]
+    (tmp_path / cedar["t1"]).write_bytes(b"not a scan")
+
+    stages(rows, bad_scans="quarantine")
+
+    split_up = pd.read_csv(tmp_path / "splits" / "cedar.csv")["scan_id"]
+    assert set(split_up) == {row["scan_id"] for row in rows if row["site"] == "cedar"} - {
+        cedar["scan_id"]
+    }
+    found = json.loads((tmp_path / "checks" / "cedar.json").read_text())
+    assert [row["scan_id"] for row in found["quarantine"]] == [cedar["scan_id"]]
+    assert cedar["t1"] in (tmp_path / "checks" / "cedar.html").read_text()
+
+
+def test_too_few_left_stop_the_study(rows: Rows, stages: Stages, tmp_path: Path) -> None:
+    """What is set aside does not count towards the patients that a site must have."""
+    for row in rows:
+        if row["site"] == "alder" and row["idh"] == "mutant":
+            (tmp_path / row["t1"]).write_bytes(b"not a scan")
+
+    with pytest.raises(CohortError, match="patients with idh = mutant: num_patients = 0"):
+        stages(rows, bad_scans="quarantine")
 
 
 def test_an_image_that_was_copied_to_another_site_is_a_leak(

@@ -193,6 +193,24 @@ SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
         edit_json("config.json", lambda c: c.update(latent_mean=[0.0])),
         "per latent",
     ),
+    "a scale without end": (
+        lambda f: (f / "config.json").write_text(
+            (f / "config.json").read_text().replace('"latent_std": 2.0', '"latent_std": 1e999')
+        ),
+        "must be finite numbers",
+    ),
+    "a billion blocks": (
+        edit_json("config.json", lambda c: c["diffusion"].update(depth=10**9)),
+        "depth is 1000000000; at most 256 is built",
+    ),
+    "more levels than the grid has halvings": (
+        edit_json("config.json", lambda c: c["autoencoder"].update(channels=[8] * 6)),
+        "must be a multiple of 128",
+    ),
+    "a patch of another dimension": (
+        edit_json("config.json", lambda c: c["autoencoder"].update(patch=[2])),
+        "must have one number per axis of the grid",
+    ),
     "another architecture": (
         edit_json("config.json", lambda c: c["autoencoder"].update(channels=[16])),
         "must be F32 of shape|do not fit",

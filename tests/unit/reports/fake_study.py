@@ -439,7 +439,8 @@ def _card(site: str) -> dict[str, object]:
 
 def _check(site: str) -> dict[str, object]:
     rules = [{"rule": f"Rule {number} holds", "failures": []} for number in range(18)]
-    return {"site": site, "success": True, "num_scans": 60, "num_patients": 60, "rules": rules}
+    about = {"site": site, "success": True, "num_scans": 60, "num_patients": 60}
+    return about | {"rules": rules, "quarantine": []}
 
 
 if __name__ == "__main__":
