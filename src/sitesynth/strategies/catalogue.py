@@ -4,7 +4,7 @@
 name they are the same strategies on that mix, so that what tuning brought can be measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sitesynth.classifiers.training import Examples, Validator
 from sitesynth.errors import SettingsError
@@ -14,9 +14,14 @@ from sitesynth.strategies.pooled import Pooled
 from sitesynth.strategies.protocol import Consortium, Site, Strategy
 
 
-__all__ = ["admit", "build_strategy", "needs_real", "needs_synthetic"]
+__all__ = ["admit", "build_strategy", "members", "needs_real", "needs_synthetic"]
 
 LOCAL = "local-"
+
+
+def members(name: str, sites: Sequence[str]) -> list[str]:
+    """Return the training sites that a strategy works with."""
+    return [name.removeprefix(LOCAL)] if name.startswith(LOCAL) else sorted(sites)
 
 
 def needs_real(name: str) -> bool:
@@ -59,7 +64,6 @@ def admit(
     validators: Mapping[str, Validator],
 ) -> Consortium:
     """Return the sites that a strategy works with, with nothing that it must not see."""
-    names = [name.removeprefix(LOCAL)] if name.startswith(LOCAL) else sorted(validators)
     return {
         site: Site(
             real=real[site] if needs_real(name) else None,
@@ -67,5 +71,5 @@ def admit(
             synthetic=synthetic.get(site) if needs_synthetic(name) else None,
             validate=validators[site],
         )
-        for site in names
+        for site in members(name, tuple(validators))
     }
