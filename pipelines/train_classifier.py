@@ -2,6 +2,7 @@
 
 from pipelines._stage import In, Measured, Out, Scratch, main
 from sitesynth.classifiers.ensemble import write_ensemble
+from sitesynth.classifiers.provenance import PROVENANCE, describe_fit
 from sitesynth.history import History
 from sitesynth.images import read_images
 from sitesynth.settings import (
@@ -14,7 +15,8 @@ from sitesynth.settings import (
     TaskSettings,
 )
 from sitesynth.storage import read_json, write_json
-from sitesynth.strategies.fitting import fit_strategy
+from sitesynth.strategies.catalogue import members
+from sitesynth.strategies.fitting import fit_strategy, visible_scans
 from sitesynth.tracking import OnStep, Run
 
 
@@ -39,7 +41,8 @@ def run(
 ) -> None:
     """Read scans, the synthetic pool and how much of it to take; write the strategy's classifier.
 
-    On a federated engine, each site's scans are read by that site's own process and not here.
+    On a federated engine, each site's scans are read by that site's own process and not here; of
+    a site's image set, only the table is.
     """
     history = History(scratch / "history.csv")
     sent = None
@@ -92,6 +95,15 @@ def run(
             )
     write_ensemble(model, ensemble)
     history.write(model / "history.csv")
+    write_json(
+        model / PROVENANCE,
+        describe_fit(
+            offered={
+                site: read_images(images / site) for site in members(strategy, sites.training)
+            },
+            learned=visible_scans(strategy, images, synthetic, sites=sites.training),
+        ),
+    )
     write_json(traffic, sent)
     tracked.log_metrics({"threshold": ensemble.config.threshold})
 

@@ -9,7 +9,7 @@ The grid's axes point right, anterior and superior, and its middle lies at the w
 synthetic scan was never anywhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from sitesynth.storage import write_json
 from sitesynth.volumes import Volume, write_nifti, write_png
 
 
-__all__ = ["affine_of", "export_scans"]
+__all__ = ["affine_of", "draw_scan", "export_scans", "write_scan"]
 
 BATCH_SIZE = 8
 """Scans drawn at once."""
@@ -61,11 +61,7 @@ def export_scans(
         SitesynthError: If the generator knows no such class, or the folder holds something.
     """
     config = generator.config
-    if label not in config.classes:
-        raise SitesynthError(
-            f"the generator of {config.site} draws {config.label} as one of "
-            f"{list(config.classes)}, not '{label}'."
-        )
+    _check_label(config, label)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SitesynthError(
             f"{folder} must be a new or an empty folder, so that all in it is of one draw; name "
@@ -84,7 +80,7 @@ def export_scans(
         scans = draw_scans(generator, label, indices, seed=seed, solver=solver)
         for index, scan in zip(indices[: count - start], scans.numpy(), strict=False):
             name = scan_name(config.site, label, index)
-            _write_scan(folder, name, scan, config, {**origin, "index": index})
+            write_scan(folder, name, scan, config, {**origin, "index": index})
             on_scan(index + 1)
 
 
@@ -98,19 +94,54 @@ def affine_of(config: GeneratorConfig) -> Float64[np.ndarray, "4 4"]:
     return affine
 
 
-def _write_scan(
+def draw_scan(
+    generator: Generator, label: str, index: int, *, seed: int, num_steps: int, guidance: float
+) -> Float32[np.ndarray, "c ..."]:
+    """Draw one scan of a class: the one of that number that `export_scans` writes.
+
+    Raises:
+        SitesynthError: If the generator knows no such class.
+    """
+    _check_label(generator.config, label)
+    start = index - index % BATCH_SIZE
+    scans = draw_scans(
+        generator,
+        label,
+        range(start, start + BATCH_SIZE),
+        seed=seed,
+        num_steps=num_steps,
+        guidance=guidance,
+    )
+    scan: Float32[np.ndarray, "c ..."] = scans[index - start].numpy()
+    return scan
+
+
+def write_scan(
     folder: Path,
     name: str,
     scan: Float32[np.ndarray, "c ..."],
     config: GeneratorConfig,
-    origin: dict[str, object],
-) -> None:
+    origin: Mapping[str, object],
+) -> list[Path]:
+    """Write each channel of a scan, and what it was drawn from; return the channels' files."""
+    written = []
     affine = affine_of(config)
     for channel, voxels in zip(config.channels, scan, strict=True):
         stem = f"{name}_{channel}"
         if len(config.grid) == NUM_AXES_3D:
             kind = np.uint8 if channel == MASK else np.float32
-            write_nifti(folder / f"{stem}.nii.gz", Volume(voxels, affine), dtype=kind)
+            written.append(folder / f"{stem}.nii.gz")
+            write_nifti(written[-1], Volume(voxels, affine), dtype=kind)
         else:
-            write_png(folder / f"{stem}.png", Volume(voxels, affine))
+            written.append(folder / f"{stem}.png")
+            write_png(written[-1], Volume(voxels, affine))
         write_json(folder / f"{stem}.json", {**origin, "channel": channel})
+    return written
+
+
+def _check_label(config: GeneratorConfig, label: str) -> None:
+    if label not in config.classes:
+        raise SitesynthError(
+            f"the generator of {config.site} draws {config.label} as one of "
+            f"{list(config.classes)}, not '{label}'."
+        )

@@ -11,9 +11,9 @@ The scans come as a table, one row each:
 Paths are relative to the table. Other columns are not looked at; no label is needed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ import torch
 
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.classifiers.prediction import call, mean_probability, predict_members
+from sitesynth.classifiers.provenance import find_oddities
 from sitesynth.cohorts.sources import Row, Source, read_source
 from sitesynth.cohorts.tables import IMAGE, MASK, Cohort, map_source
 from sitesynth.errors import CohortError, MissingInputError
@@ -29,7 +30,7 @@ from sitesynth.settings import CohortSettings, SiteSettings
 from sitesynth.tracking import OnStep
 
 
-__all__ = ["predict_table", "read_table"]
+__all__ = ["needs_mask", "predict_files", "predict_table", "read_table"]
 
 SITE: Final = "elsewhere"
 """Where the scans come from, for the data contract's rules on sites."""
@@ -60,7 +61,7 @@ def read_table(table: Path, config: ClassifierConfig, *, columns: Mapping[str, s
         columns={},
         codes={},
         sequences=config.sequences,
-        has_mask=_needs_mask(config),
+        has_mask=needs_mask(config),
         labels={config.label: config.classes},
         label_unit="scan",
         covariates=(),
@@ -75,54 +76,85 @@ def read_table(table: Path, config: ClassifierConfig, *, columns: Mapping[str, s
     return map_source(complete, root=table.parent, cohort=cohort, sites=sites)
 
 
-def predict_table(ensemble: Ensemble, scans: Cohort, *, on_scan: OnStep) -> pd.DataFrame:
+def predict_table(
+    ensemble: Ensemble, provenance: Mapping[str, Any] | None, scans: Cohort, *, on_scan: OnStep
+) -> pd.DataFrame:
     """Prepare every scan as the classifier's training scans were, and predict it.
 
     Args:
         ensemble: The classifier.
+        provenance: What it learned from; None says nothing of any scan.
         scans: What `read_table` returned.
         on_scan: Told after each scan how many are done.
 
     Returns:
-        One row per scan: patient_id, scan_id, probability of the positive class (mean over the
-        classifier's seeds), call (the class it is called, by the classifier's threshold).
+        One row per scan: patient_id, scan_id, and the columns of `predict_files`.
 
     Raises:
         VolumeError: If a file cannot be read, or shows nothing.
     """
-    found = [
-        mean_probability(predict_members(ensemble, batch))
-        for batch in _batches(ensemble.config, scans, on_scan)
-    ]
-    predictions = scans.table[["patient_id", "scan_id"]].copy()
-    predictions["probability"] = np.concatenate(found)
-    predictions["call"] = call(ensemble.config, predictions["probability"])
-    return predictions
-
-
-def _batches(config: ClassifierConfig, scans: Cohort, on_scan: OnStep) -> Iterator[torch.Tensor]:
-    """Yield the sequences of the scans, some at a time."""
-    channels = (*config.sequences, MASK) if _needs_mask(config) else config.sequences
     rows = scans.table.to_dict("records")
-    files = [name for name in (*config.sequences, IMAGE, MASK) if name in scans.table]
+    names = [name for name in (*ensemble.config.sequences, IMAGE, MASK) if name in scans.table]
+    files = ({name: scans.root / str(row[name]) for name in names if row[name]} for row in rows)
+    predicted = predict_files(ensemble, provenance, files, on_scan=on_scan)
+    return scans.table[["patient_id", "scan_id"]].reset_index(drop=True).join(predicted)
+
+
+def predict_files(
+    ensemble: Ensemble,
+    provenance: Mapping[str, Any] | None,
+    scans: Iterable[Mapping[str, Path]],
+    *,
+    on_scan: OnStep,
+) -> pd.DataFrame:
+    """Prepare scans as the classifier's training scans were, and predict them.
+
+    Args:
+        ensemble: The classifier.
+        provenance: What it learned from; None says nothing of any scan.
+        scans: The files of each, by column; a missing sequence has none.
+        on_scan: Told after each scan how many are done.
+
+    Returns:
+        One row per scan: probability of the positive class (mean over the classifier's seeds), call
+        (the class it is called, by the classifier's threshold), and warning: in what the scan is
+        unlike those that the classifier learned from, empty if in nothing.
+
+    Raises:
+        VolumeError: If a file cannot be read, or shows nothing.
+    """
+    found, odd = [np.zeros(0)], []
+    for batch in _batches(ensemble.config, scans, on_scan):
+        found.append(mean_probability(predict_members(ensemble, batch)))
+        odd += find_oddities(provenance, batch, ensemble.config.sequences)
+    chances = np.concatenate(found)
+    calls = call(ensemble.config, chances)
+    return pd.DataFrame({"probability": chances, "call": calls, "warning": odd})
+
+
+def needs_mask(config: ClassifierConfig) -> bool:
+    """Tell whether a classifier's grid is centred on the tumour, so that a scan needs a mask."""
+    return config.grid.region == "tumour"
+
+
+def _batches(
+    config: ClassifierConfig, scans: Iterable[Mapping[str, Path]], on_scan: OnStep
+) -> Iterator[torch.Tensor]:
+    """Yield the sequences of the scans, some at a time."""
+    channels = (*config.sequences, MASK) if needs_mask(config) else config.sequences
     batch = []
-    for number, row in enumerate(rows, start=1):
+    for number, files in enumerate(scans, start=1):
         voxels = preprocess_scan(
-            {name: scans.root / str(row[name]) for name in files if row[name]},
-            channels=channels,
-            grid=config.grid,
-            intensity=config.intensity,
+            files, channels=channels, grid=config.grid, intensity=config.intensity
         )
         # As an image set keeps them, so that a scan of the study has the study's probability.
         batch.append(voxels[: len(config.sequences)].astype(np.float16))
         on_scan(number, {})
-        if len(batch) == BATCH_SIZE or number == len(rows):
+        if len(batch) == BATCH_SIZE:
             yield torch.from_numpy(np.stack(batch)).float()
             batch = []
-
-
-def _needs_mask(config: ClassifierConfig) -> bool:
-    return config.grid.region == "tumour"
+    if batch:
+        yield torch.from_numpy(np.stack(batch)).float()
 
 
 def _needed_columns(
@@ -132,7 +164,7 @@ def _needed_columns(
     has_sequences = any(columns.get(name, name) in source.header for name in config.sequences)
     has_image = IMAGE in columns or (IMAGE in source.header and not has_sequences)
     files = [IMAGE] if has_image else list(config.sequences)
-    return ["patient_id", *files, *([MASK] if _needs_mask(config) else [])]
+    return ["patient_id", *files, *([MASK] if needs_mask(config) else [])]
 
 
 def _choose(source: Source, needed: Sequence[str], columns: Mapping[str, str]) -> Source:

@@ -11,10 +11,12 @@ The only module that imports mlflow.
 
 import json
 import os
+import platform
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -46,10 +48,12 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient, set_tracking_uri
+from mlflow.types import ColSpec, DataType, Schema
 
 
-__all__ = ["Mlruns", "artifacts_folder", "database_uri"]
+__all__ = ["Column", "Mlruns", "artifacts_folder", "database_uri", "write_model_file"]
 
 T = TypeVar("T")
 
@@ -79,6 +83,65 @@ def artifacts_folder() -> Path:
 def database_uri() -> str:
     """Return the address by which MLflow's own commands find the database."""
     return f"sqlite:///{mlruns_folder().resolve() / 'mlflow.db'}"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a registered model's input or output."""
+
+    name: str
+    kind: str
+    """Name of an MLflow type: `binary` travels as base64."""
+    required: bool
+
+
+def write_model_file(
+    folder: Path,
+    *,
+    inputs: Sequence[Column],
+    outputs: Sequence[Column],
+    loader: str,
+    files: str,
+    environment: str,
+    example: str,
+) -> None:
+    """Write `MLmodel`, by which MLflow loads and serves what is in a folder.
+
+    Args:
+        folder: Where.
+        inputs: What the model is asked with.
+        outputs: What it answers.
+        loader: Name of the module that loads it.
+        files: Subfolder that the module is given.
+        environment: File that says with which versions.
+        example: File that holds one row of the input, as JSON in pandas' orientation `split`.
+    """
+    model = Model(
+        signature=ModelSignature(_schema(inputs), _schema(outputs)),
+        saved_input_example_info={
+            "artifact_path": example,
+            "type": "dataframe",
+            "pandas_orient": "split",
+        },
+    )
+    model.add_flavor(
+        "python_function",
+        loader_module=loader,
+        data=files,
+        env={"virtualenv": environment},
+        python_version=platform.python_version(),
+    )
+    model.save(str(folder / "MLmodel"))
+
+
+def _schema(columns: Sequence[Column]) -> Schema:
+    return Schema(
+        [
+            ColSpec(DataType[column.kind], column.name, required=column.required)
+            for column in columns
+        ]
+    )
 
 
 @final
@@ -124,6 +187,11 @@ class Mlruns:
         """Return the id of a stage's newest finished run, e.g. of `evaluate@synthetic`."""
         found = _search(self.client, self.experiment_of(study), dvc_stage=stage, current="true")
         return found[0].info.run_id if found else None
+
+    def current_runs(self, study: str) -> list[tuple[str, dict[str, str]]]:
+        """Return stage and params of every stage's newest finished run, by stage."""
+        runs = _search(self.client, self.experiment_of(study), current="true")
+        return sorted((run.data.tags["dvc_stage"], dict(run.data.params)) for run in runs)
 
     @staticmethod
     def _locked() -> AbstractContextManager[None]:

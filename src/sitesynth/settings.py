@@ -74,6 +74,16 @@ class Section(BaseModel):
     )
 
 
+def _named_once(names: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    """Return the names if each occurs once."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise ValueError(
+            f"{twice} are named more than once in {list(names)}; name each {kind} once"
+        )
+    return names
+
+
 class CohortSettings(Section):
     """Where the scans are, and how their table says things."""
 
@@ -104,6 +114,18 @@ class CohortSettings(Section):
     covariates: Annotated[tuple[Name, ...], Field(strict=False)]
     """Columns kept for subgroups and conditioning; age, field_strength_t are numbers."""
 
+    @field_validator("labels")
+    @classmethod
+    def _classes_are_named_once(
+        cls, labels: dict[str, tuple[str, ...]]
+    ) -> dict[str, tuple[str, ...]]:
+        return {label: _named_once(classes, "class") for label, classes in labels.items()}
+
+    @field_validator("covariates")
+    @classmethod
+    def _covariates_are_named_once(cls, covariates: tuple[str, ...]) -> tuple[str, ...]:
+        return _named_once(covariates, "covariate")
+
     @field_validator("sequences")
     @classmethod
     def _sequences_name_one_channel_each(cls, sequences: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,13 +134,7 @@ class CohortSettings(Section):
                 f"'{MASK_CHANNEL}' is the channel of the mask, not a sequence: got "
                 f"{list(sequences)}; remove it, and say with has_mask whether there are masks"
             )
-        twice = sorted(name for name, count in Counter(sequences).items() if count > 1)
-        if twice:
-            raise ValueError(
-                f"{twice} are named more than once in {list(sequences)}; a sequence is one "
-                "channel, so name each once"
-            )
-        return sequences
+        return _named_once(sequences, "sequence")
 
 
 class SiteSettings(Section):
@@ -590,8 +606,20 @@ class RegistrySettings(Section):
     min_auc: Fraction
     """The lower end of the external AUC's 95 % interval must lie above this."""
 
+    max_ece: Fraction
+    """The upper end of the external calibration error's (ECE) 95 % interval must lie below this;
+    with few patients it is high by chance."""
+
+    min_recall: Fraction
+    """The lower end of either class's external recall's 95 % interval must lie above this."""
+
     candidates: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
     """Strategies that may become champion: those whose training a consortium would accept."""
+
+    @field_validator("candidates")
+    @classmethod
+    def _candidates_are_named_once(cls, candidates: tuple[str, ...]) -> tuple[str, ...]:
+        return _named_once(candidates, "candidate")
 
 
 Overrides = dict[str, dict[str, Any]]
@@ -648,6 +676,11 @@ class Settings(Section):
 
     overrides: dict[Name, Overrides]
     """By site: knobs of autoencoder, diffusion or sampling that differ there; {} for none."""
+
+    @field_validator("strategies")
+    @classmethod
+    def _strategies_are_named_once(cls, strategies: tuple[str, ...]) -> tuple[str, ...]:
+        return _named_once(strategies, "strategy")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -713,6 +746,12 @@ def _site_disagreements(settings: Settings) -> Iterator[str]:
         yield f"unknown strategies {unknown}; there are {known}"
     if "centralized" not in settings.strategies:
         yield "strategies must contain centralized, which the others are compared with"
+    absent = sorted(set(settings.registry.candidates) - set(settings.strategies))
+    if absent:
+        yield (
+            f"registry.candidates {absent} are not among the strategies "
+            f"{list(settings.strategies)}: add them there, or take them out here"
+        )
     if settings.cohort.table is None and phantom is None:
         yield "cohort.table is null, which asks for the phantom, but phantom is null"
     if phantom is not None and set(phantom.sites) != set(sites.all):
@@ -803,7 +842,13 @@ def check_settings(raw: Mapping[str, Any], *, named: str, site: str | None = Non
     """
     try:
         settings = Settings.model_validate(raw)
-        return settings if site is None else settings.at_site(site)
+        if site is None:
+            return settings
+        if site not in settings.sites.all:
+            raise SettingsError(
+                f"{named} has no site '{site}'; sites.all is {list(settings.sites.all)}."
+            )
+        return settings.at_site(site)
     except ValidationError as error:
         raise SettingsError(f"{named} is not a valid study:\n{_listed(error)}") from error
 

@@ -20,6 +20,8 @@ __all__ = [
     "UNFINISHED",
     "digest_of",
     "digest_of_file",
+    "dvc_digest",
+    "dvc_digest_of_file",
     "read_json",
     "replacing",
     "sweep",
@@ -103,6 +105,28 @@ def digest_of(content: Any) -> str:
 def digest_of_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def dvc_digest(folder: Path) -> str:
+    """Return the digest by which dvc.lock knows a folder, without what .dvcignore leaves out."""
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+    entries = [
+        {"md5": dvc_digest_of_file(path), "relpath": path.relative_to(folder).as_posix()}
+        for path in files
+    ]
+    listed = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
+    return f"{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def dvc_digest_of_file(path: Path) -> str:
+    """Return the digest by which dvc.lock knows a file."""
+    digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)

@@ -45,7 +45,7 @@ def write_table(folder: Path, rows: Rows) -> Path:
 def predict(ensemble: Ensemble, table: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     renamed = dict(pair.split("=") for pair in columns)
     scans = read_table(table, ensemble.config, columns=renamed)
-    return predict_table(ensemble, scans, on_scan=lambda number, values: None)
+    return predict_table(ensemble, None, scans, on_scan=lambda number, values: None)
 
 
 def test_a_scan_of_the_study_has_the_studys_probability(

@@ -54,6 +54,50 @@ def test_a_sequence_that_is_named_twice_is_shown(study: Study, write: Write) -> 
         load_settings(write(study))
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "names", "message"),
+    [
+        (
+            "cohort",
+            "labels",
+            {"idh": ["wildtype", "wildtype"]},
+            r"\['wildtype'\] are .* each class",
+        ),
+        ("cohort", "covariates", ["age", "age"], r"\['age'\] are .* each covariate"),
+        ("registry", "candidates", ["synthetic"] * 2, r"\['synthetic'\] are .* each candidate"),
+    ],
+)
+def test_a_name_that_is_there_twice_is_shown(
+    study: Study, write: Write, section: str, key: str, names: object, message: str
+) -> None:
+    study[section][key] = names
+
+    with pytest.raises(SettingsError, match=rf"{section}\.{key}: {message} once"):
+        load_settings(write(study))
+
+
+def test_a_strategy_that_is_there_twice_is_shown(study: Study, write: Write) -> None:
+    """DVC would make one stage of both."""
+    study["strategies"] += ["federated"]
+
+    with pytest.raises(SettingsError, match=r"strategies: \['federated'\] are named more than"):
+        load_settings(write(study))
+
+
+def test_a_candidate_that_is_no_strategy_of_the_study_is_shown(study: Study, write: Write) -> None:
+    """It could never become champion, and nobody would know why."""
+    study["strategies"].remove("federated")
+
+    with pytest.raises(SettingsError, match=r"candidates \['federated'\] are not among the strat"):
+        load_settings(write(study))
+
+
+def test_a_site_that_is_nowhere_is_named(study: Study, write: Write) -> None:
+    """Without this it would get the settings of no site in particular."""
+    with pytest.raises(SettingsError, match=r"params.yaml has no site 'nowhere'; sites.all is \["):
+        load_settings(write(study), site="nowhere")
+
+
 def test_sequences_keep_their_order(study: Study, write: Write) -> None:
     study["cohort"]["sequences"] = ["t2", "t1"]
 

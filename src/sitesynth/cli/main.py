@@ -33,6 +33,8 @@ for command in (
     models.predict,
     models.promote,
     models.rollback,
+    models.retire,
+    models.audit,
     results.compare,
     results.ui,
 ):

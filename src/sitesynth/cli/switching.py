@@ -1,19 +1,21 @@
 """Switching the working folder from one study to another.
 
 params.yaml holds one study. What a study has computed (data, models, bundles, results, dvc.lock)
-lies in the working folder while it is the one in use, and else in `.studies/<name>/`. Files are
-renamed, never copied or computed again. After a kill at any moment, the same command completes
-the switch.
+and told (its runs, registered models and champions, in mlruns) lies in the working folder while it
+is the one in use, and else in `.studies/<name>/`. Files are renamed, never copied or computed
+again. After a kill at any moment, the same command completes the switch.
 """
 
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from sitesynth.errors import SettingsError
 from sitesynth.settings import Settings, load_settings
 from sitesynth.storage import write_text
+from sitesynth.tracking import locked
 
 
 __all__ = ["COMPUTED", "list_studies", "use_study"]
@@ -21,8 +23,18 @@ __all__ = ["COMPUTED", "list_studies", "use_study"]
 PARAMS = "params.yaml"
 STUDIES = "studies"
 ASIDE = ".studies"
+MLRUNS = "mlruns"
 
-COMPUTED = ("data", "models", "bundles", "results", "checkpoints", "dvc.lock")
+COMPUTED = (
+    "data",
+    "models",
+    "bundles",
+    "results",
+    "checkpoints",
+    "timings",
+    MLRUNS,
+    "dvc.lock",
+)
 """What belongs to one study, relative to the repository."""
 
 
@@ -121,7 +133,10 @@ def _put_aside(root: Path, study: str) -> list[str]:
     for name in COMPUTED:
         if (root / name).exists():
             _remove(aside / name)
-            (root / name).rename(aside / name)
+            # Not while the recorder is copying: it would go on in a folder that has moved.
+            is_told = name == MLRUNS
+            with locked(root / MLRUNS / "mlflow.lock") if is_told else nullcontext():
+                (root / name).rename(aside / name)
             moved.append(name)
     return [f"put aside {', '.join(moved)} of study {study} in {ASIDE}/{study}"] if moved else []
 

@@ -1,6 +1,10 @@
-"""What must hold before a model may be called champion, as data: one line per rule."""
+"""What must hold before a model may be called champion, as data: one line per rule.
 
-from collections.abc import Mapping, Sequence
+These rules are about a model and its results. What depends on the moment, such as the champion it
+would replace, is in `sitesynth.registry.standing`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -38,6 +42,8 @@ def gates_of_classifier(
     *,
     settings: RegistrySettings,
     privacy: Mapping[str, str],
+    provenance: Mapping[str, Any] | None,
+    test_patients: Collection[str],
 ) -> list[Gate]:
     """Judge a strategy's classifier by its results on the external sites.
 
@@ -46,15 +52,17 @@ def gates_of_classifier(
         comparison: Content of results/comparison.json.
         settings: The limits.
         privacy: The privacy gate of each training site's generator, by site.
+        provenance: Whose scans the classifier was fitted on; None if its maker told nothing.
+        test_patients: Digests of the external patients.
 
     Returns:
         A verdict per rule; whatever cannot be judged does not pass.
     """
-    auc = comparison["strategies"][strategy]["overall"]["auc"]
+    found = comparison["strategies"][strategy]["overall"]
     verdicts = [
-        found.get("non_inferior")
-        for found in comparison["comparisons"]
-        if (found["a"], found["b"]) == (strategy, REFERENCE)
+        pair.get("non_inferior")
+        for pair in comparison["comparisons"]
+        if (pair["a"], pair["b"]) == (strategy, REFERENCE)
     ]
     gates = [
         Gate(
@@ -62,16 +70,16 @@ def gates_of_classifier(
             strategy,
             strategy in settings.candidates,
         ),
-        Gate(
-            f"the external AUC's 95 % interval lies above {settings.min_auc}",
-            [auc["low"], auc["high"]],
-            auc["low"] is not None and auc["low"] > settings.min_auc,
-        ),
+        _above("the external AUC's", found["auc"], settings.min_auc),
         Gate(
             f"not inferior to {REFERENCE}",
             verdicts[0] if verdicts else "not compared",
             verdicts == [True],
         ),
+        _below("the external calibration error's", found["ece"], settings.max_ece),
+        _above("the positive class's external recall's", found["sensitivity"], settings.min_recall),
+        _above("the other class's external recall's", found["specificity"], settings.min_recall),
+        _leakage_gate(provenance, test_patients),
     ]
     if strategy.startswith(LEARN_FROM_GENERATORS):
         gates += [
@@ -79,6 +87,29 @@ def gates_of_classifier(
             for site, verdict in sorted(privacy.items())
         ]
     return gates
+
+
+def _above(whose: str, found: Mapping[str, float | None], limit: float) -> Gate:
+    rule = f"{whose} 95 % interval lies above {limit}"
+    low = found["low"]
+    return Gate(rule, [low, found["high"]], low is not None and low > limit)
+
+
+def _below(whose: str, found: Mapping[str, float | None], limit: float) -> Gate:
+    rule = f"{whose} 95 % interval lies below {limit}"
+    high = found["high"]
+    return Gate(rule, [found["low"], high], high is not None and high < limit)
+
+
+def _leakage_gate(provenance: Mapping[str, Any] | None, test_patients: Collection[str]) -> Gate:
+    rule = "fitted on no external patient"
+    if provenance is None:
+        return Gate(rule, "nobody told on whom it was fitted", passed=False)
+    fitted = {patient for told in provenance["patients"].values() for patient in told}
+    if not fitted or not test_patients:
+        return Gate(rule, "no patients to compare", passed=False)
+    shared = len(fitted & set(test_patients))
+    return Gate(rule, f"{shared} of {len(test_patients)} of them", shared == 0)
 
 
 def gates_of_generator(card: Mapping[str, Any]) -> list[Gate]:

@@ -1,7 +1,8 @@
 """Which version is champion: moved only through the gates, with a way back.
 
 Each move appends a line to `mlruns/promotions.jsonl` (who, when, why, from, to, verdicts) and puts
-the same line into the version's tag `promotion`. The file is only ever appended to.
+the same line into the version's tag `promotion`. The file is only ever appended to. `to` is null
+where a champion was retired and nobody took its place.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sitesynth.errors import RegistryError, ReleaseRefusedError
 from sitesynth.registry.gates import Gate, refusals
+from sitesynth.registry.standing import Standards, gates_of_standing
 from sitesynth.registry.versions import (
     CHAMPION,
     Version,
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from sitesynth.mlruns import Mlruns
 
 
-__all__ = ["champion_of", "promote", "rollback"]
+__all__ = ["champion_of", "judge", "list_moves", "promote", "retire", "rollback"]
 
 PROMOTE = "promote"
 ROLLBACK = "rollback"
+RETIRE = "retire"
 
 
 def champion_of(mlruns: "Mlruns", model: str) -> Version | None:
@@ -42,8 +45,24 @@ def champion_of(mlruns: "Mlruns", model: str) -> Version | None:
     return None
 
 
+def judge(mlruns: "Mlruns", version: Version, standards: Standards) -> list[Gate]:
+    """Return every verdict on a version: of its registration, and as it stands now."""
+    champion = champion_of(mlruns, version.model)
+    return [
+        *gates_at_registration(version),
+        *gates_of_standing(mlruns, version, champion, standards),
+    ]
+
+
 def promote(
-    mlruns: "Mlruns", model: str, wanted: str, *, who: str, why: str, instead_of: Version | None
+    mlruns: "Mlruns",
+    model: str,
+    wanted: str,
+    *,
+    who: str,
+    why: str,
+    instead_of: Version | None,
+    standards: Standards,
 ) -> list[Gate]:
     """Make a version the champion, if its gates let it.
 
@@ -54,6 +73,7 @@ def promote(
         who: Who asks.
         why: In their words.
         instead_of: The champion that whoever asks has seen; of two who ask at once, one is told.
+        standards: What the version is held to now.
 
     Returns:
         The verdicts, all passed.
@@ -63,15 +83,15 @@ def promote(
         RegistryError: If there is no such version, or the champion is no longer `instead_of`.
     """
     with locked(_lock()):
+        _check_unmoved(mlruns, model, instead_of)
         version = find_version(mlruns, model, wanted)
-        gates = gates_at_registration(version)
+        gates = judge(mlruns, version, standards)
         refused = refusals(gates)
         if refused:
             raise ReleaseRefusedError(
                 f"{model} version {version.number} stays what it is:\n"
                 + "\n".join(f"  {gate}" for gate in refused)
             )
-        _check_unmoved(mlruns, model, instead_of)
         _move(mlruns, version, action=PROMOTE, who=who, why=why, gates=gates)
     return gates
 
@@ -79,7 +99,10 @@ def promote(
 def rollback(
     mlruns: "Mlruns", model: str, *, who: str, why: str, instead_of: Version | None
 ) -> Version:
-    """Make the champion before the present one champion again, if its gates still let it.
+    """Make the champion before the present one champion again, or the one that was retired.
+
+    It need not be better than the present one, whose failure may be why; all it was judged by when
+    it was registered must still let it through.
 
     Args:
         mlruns: The registry.
@@ -92,19 +115,17 @@ def rollback(
         The champion that is back.
 
     Raises:
-        RegistryError: If there is no champion, or there was none before it.
+        RegistryError: If there is none to go back to.
         ReleaseRefusedError: If a gate of the former champion no longer passes.
     """
     with locked(_lock()):
         _check_unmoved(mlruns, model, instead_of)
-        if instead_of is None:
-            raise RegistryError(f"{model} has no champion to go back from.")
-        former = _former(model, instead_of.number)
+        former = _retired(model) if instead_of is None else _former(model, instead_of.number)
         if former is None:
-            raise RegistryError(
-                f"{model} version {instead_of.number} is its first champion; there is none to go "
-                "back to."
+            now = (
+                "no champion" if instead_of is None else f"champion {instead_of.number}, its first"
             )
+            raise RegistryError(f"{model} has {now}; there is none to go back to.")
         version = find_version(mlruns, model, str(former))
         gates = gates_at_registration(version)
         if refusals(gates):
@@ -114,6 +135,32 @@ def rollback(
             )
         _move(mlruns, version, action=ROLLBACK, who=who, why=why, gates=gates)
     return version
+
+
+def retire(mlruns: "Mlruns", model: str, *, who: str, why: str, instead_of: Version | None) -> None:
+    """Leave a model without a champion, so that the next need not be compared with this one.
+
+    Raises:
+        RegistryError: If there is no champion, or it is no longer `instead_of`.
+    """
+    with locked(_lock()):
+        _check_unmoved(mlruns, model, instead_of)
+        if instead_of is None:
+            raise RegistryError(f"{model} has no champion to retire.")
+        line = _write_down(
+            RETIRE, model, before=instead_of.number, after=None, who=who, why=why, gates=()
+        )
+        number = str(instead_of.number)
+        mlruns.client.set_model_version_tag(model, number, "promotion", line)
+        mlruns.client.delete_registered_model_alias(model, CHAMPION)
+
+
+def list_moves(model: str) -> list[dict[str, Any]]:
+    """Return every move of a model's champion, oldest first."""
+    if not _audit().exists():
+        return []
+    lines = _audit().read_text(encoding="utf-8").splitlines()
+    return [move for move in map(json.loads, lines) if move["model"] == model]
 
 
 def _lock() -> Path:
@@ -137,12 +184,32 @@ def _move(
     before = champion_of(mlruns, version.model)
     if before is not None and before.number == version.number:
         return
+    former = None if before is None else before.number
+    line = _write_down(
+        action, version.model, before=former, after=version.number, who=who, why=why, gates=gates
+    )
+    number = str(version.number)
+    mlruns.client.set_model_version_tag(version.model, number, "promotion", line)
+    mlruns.client.set_registered_model_alias(version.model, CHAMPION, number)
+
+
+def _write_down(
+    action: str,
+    model: str,
+    *,
+    before: int | None,
+    after: int | None,
+    who: str,
+    why: str,
+    gates: Sequence[Gate],
+) -> str:
+    """Append a move to the audit, and return its line."""
     line = json.dumps(
         {
             "action": action,
-            "model": version.model,
-            "from": None if before is None else before.number,
-            "to": version.number,
+            "model": model,
+            "from": before,
+            "to": after,
             "who": who,
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "why": why,
@@ -153,24 +220,23 @@ def _move(
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
-    number = str(version.number)
-    mlruns.client.set_model_version_tag(version.model, number, "promotion", line)
-    mlruns.client.set_registered_model_alias(version.model, CHAMPION, number)
+    return line
 
 
 def _audit() -> Path:
     return mlruns_folder() / "promotions.jsonl"
 
 
+def _retired(model: str) -> int | None:
+    """Return the champion that was retired last, where nothing has happened since."""
+    moves = list_moves(model)
+    return moves[-1]["from"] if moves and moves[-1]["action"] == RETIRE else None
+
+
 def _former(model: str, number: int) -> int | None:
     """Return the champion that a version replaced when it was last promoted."""
-    if not _audit().exists():
-        return None
-    moves: list[dict[str, Any]] = [
-        json.loads(line) for line in _audit().read_text(encoding="utf-8").splitlines()
-    ]
-    for move in reversed(moves):
-        if (move["action"], move["model"], move["to"]) == (PROMOTE, model, number):
+    for move in reversed(list_moves(model)):
+        if (move["action"], move["to"]) == (PROMOTE, number):
             former: int | None = move["from"]
             return former
     return None

@@ -3,20 +3,23 @@
     classifier-<label>    one version per strategy and content
     generator-<site>      one version per bundle
 
-A version holds the files as they are, safetensors and JSON; nothing is pickled. Its tags say where
-it comes from, and `gates` what was judged of it. The alias `challenger` marks the candidate with
-the best result, and `champion` the one to rely on; see `sitesynth.registry.promotion`.
+What a version holds: `sitesynth.registry.packaging`. Its tags say where it comes from (study,
+stage, git commit, the path and digest by which DVC knows the files), and `gates` what was judged of
+it. The alias `challenger` marks the candidate with the best result, and `champion` the one to rely
+on; see `sitesynth.registry.promotion`.
 """
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from sitesynth.errors import MissingInputError, RegistryError
+from sitesynth.errors import RegistryError
 from sitesynth.registry.gates import Gate
-from sitesynth.storage import digest_of, digest_of_file
+from sitesynth.registry.packaging import FILES, Contents, digest_of_folder, pack
+from sitesynth.storage import dvc_digest
 
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ __all__ = [
     "Submission",
     "Version",
     "find_version",
+    "folder_of",
     "gates_at_registration",
     "list_versions",
     "locate_model",
@@ -37,6 +41,9 @@ __all__ = [
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+
+MAX_DESCRIPTION = 5000
+"""Characters that MLflow keeps; the whole card is among the version's files."""
 
 
 @final
@@ -57,16 +64,15 @@ class Submission:
     """By which the challenger is chosen; higher is better."""
     is_candidate: bool
     """Whether it may become challenger or champion."""
+    contents: Contents
+    """What goes with its files."""
 
     @property
-    def sha256(self) -> str:
-        """Digest of names and content of all its files."""
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        if not files:
-            raise MissingInputError(f"{self.folder} holds no model; run `dvc repro`.")
-        return digest_of(
-            {str(path.relative_to(self.folder)): digest_of_file(path) for path in files}
-        )
+    def identity(self) -> dict[str, str]:
+        """Return the tags that make two submissions of a study one version."""
+        found = {"sha256": digest_of_folder(self.folder)}
+        evidence = self.contents.evidence_sha256
+        return found if evidence is None else found | {"evidence_sha256": evidence}
 
 
 @final
@@ -131,8 +137,20 @@ def locate_model(mlruns: "Mlruns", reference: str) -> Path:
         raise RegistryError(
             f"'{reference}' must be MODEL@ALIAS or MODEL/VERSION, e.g. classifier-idh@champion."
         )
-    number = find_version(mlruns, model, wanted).number
-    return Path(mlruns.client.get_model_version_download_uri(model, str(number)))
+    version = find_version(mlruns, model, wanted)
+    files = folder_of(mlruns, version) / FILES
+    if not files.exists():
+        raise RegistryError(
+            f"{model} version {version.number} holds no {FILES}/: it was not registered by "
+            "`dvc repro register`, which packs models so that they can be used."
+        )
+    return files
+
+
+def folder_of(mlruns: "Mlruns", version: Version) -> Path:
+    """Return the folder that a version holds."""
+    found = mlruns.client.get_model_version_download_uri(version.model, str(version.number))
+    return Path(found)
 
 
 def register(mlruns: "Mlruns", study: str, submission: Submission) -> Version:
@@ -141,13 +159,20 @@ def register(mlruns: "Mlruns", study: str, submission: Submission) -> Version:
     What was judged of the model is brought up to date in either case.
     """
     client = mlruns.client
-    tags = {**submission.tags, "study": study, "sha256": submission.sha256}
+    identity = {**submission.identity, "study": study}
+    tags = {
+        **submission.tags,
+        **identity,
+        "stage": submission.stage,
+        "dvc_path": submission.folder.as_posix(),
+        "dvc_md5": dvc_digest(submission.folder),
+    }
     judged = {**tags, "gates": json.dumps([asdict(gate) for gate in submission.gates])}
     versions = list_versions(mlruns, submission.model)
     same = [
         version
         for version in versions
-        if all(version.tags.get(name) == tags[name] for name in ("study", "sha256"))
+        if all(version.tags.get(name) == value for name, value in identity.items())
     ]
     if same:
         number = same[0].number
@@ -165,13 +190,17 @@ def register(mlruns: "Mlruns", study: str, submission: Submission) -> Version:
             source_run_id=mlruns.current_run(study, submission.stage),
             tags=tags,
         )
-        client.log_model_artifacts(logged.model_id, str(submission.folder))
+        with tempfile.TemporaryDirectory() as folder:
+            packed = Path(folder) / submission.model
+            pack(packed, submission.folder, submission.contents)
+            client.log_model_artifacts(logged.model_id, str(packed))
         client.finalize_logged_model(logged.model_id, "READY")
         created = client.create_model_version(
             submission.model,
             f"models:/{logged.model_id}",
             tags=judged,
             model_id=logged.model_id,
+            description=submission.contents.card[:MAX_DESCRIPTION],
         )
         number = int(created.version)
     return find_version(mlruns, submission.model, str(number))

@@ -4,7 +4,7 @@
 name they are the same strategies on that mix, so that what tuning brought can be measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sitesynth.classifiers.training import Examples, Validator
 from sitesynth.errors import SettingsError
@@ -15,10 +15,23 @@ from sitesynth.strategies.pooled import Pooled
 from sitesynth.strategies.protocol import Consortium, Site, Strategy
 
 
-__all__ = ["admit", "build_strategy", "choosers", "needs_real", "needs_synthetic"]
+__all__ = [
+    "admit",
+    "build_strategy",
+    "choosers",
+    "members",
+    "needs_real",
+    "needs_synthetic",
+    "stays_at_sites",
+]
 
 LOCAL = "local-"
 FINETUNED = "finetuned-"
+
+
+def members(name: str, sites: Sequence[str]) -> list[str]:
+    """Return the training sites that a strategy works with."""
+    return [name.removeprefix(LOCAL)] if name.startswith(LOCAL) else sorted(sites)
 
 
 def needs_real(name: str) -> bool:
@@ -29,6 +42,11 @@ def needs_real(name: str) -> bool:
 def needs_synthetic(name: str) -> bool:
     """Return whether a strategy learns from synthetic scans."""
     return name.startswith(("synthetic", "augmented"))
+
+
+def stays_at_sites(name: str) -> bool:
+    """Return whether a strategy leaves each scan where it is."""
+    return name == "federated" or name.startswith(FINETUNED)
 
 
 def build_strategy(
@@ -64,7 +82,6 @@ def admit(
     validators: Mapping[str, Validator],
 ) -> Consortium:
     """Return the sites that a strategy works with, with nothing that it must not see."""
-    names = [name.removeprefix(LOCAL)] if name.startswith(LOCAL) else sorted(validators)
     return {
         site: Site(
             real=real[site] if needs_real(name) else None,
@@ -72,7 +89,7 @@ def admit(
             synthetic=synthetic.get(site) if needs_synthetic(name) else None,
             validate=validators[site],
         )
-        for site in names
+        for site in members(name, tuple(validators))
     }
 
 

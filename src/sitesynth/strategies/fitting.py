@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 from torch import nn
@@ -16,7 +17,7 @@ from sitesynth.classifiers.training import (
     examples_of,
     pool_scores,
 )
-from sitesynth.images import ImageSet
+from sitesynth.images import ImageSet, read_images
 from sitesynth.settings import (
     ClassifierSettings,
     FederatedSettings,
@@ -27,8 +28,10 @@ from sitesynth.strategies.catalogue import (
     admit,
     build_strategy,
     choosers,
+    members,
     needs_real,
     needs_synthetic,
+    stays_at_sites,
 )
 from sitesynth.strategies.mixes import Mix, mix_of, take
 from sitesynth.strategies.protocol import Learner
@@ -36,7 +39,7 @@ from sitesynth.strategies.validation import load_held_out, validator_of
 from sitesynth.tracking import OnStep
 
 
-__all__ = ["SiteLoader", "build_learner", "fit_strategy"]
+__all__ = ["SiteLoader", "build_learner", "fit_strategy", "visible_scans"]
 
 
 def fit_strategy(
@@ -97,11 +100,11 @@ def fit_strategy(
     first = next(iter(real.values()))
     build = build_learner(classifier, like=first, num_classes=len(classes), seed=seed)
     strategy = build_strategy(name, classifier=classifier, federated=federated)
-    members = [
+    trained = [
         strategy.fit(sites, build, seed=seed, member=member, on_step=on_step_of(member))
         for member in range(classifier.num_seeds)
     ]
-    pooled = pool_scores([site.validate(members) for site in choosers(name, sites).values()])
+    pooled = pool_scores([site.validate(trained) for site in choosers(name, sites).values()])
     config = ClassifierConfig(
         strategy=name,
         label=label,
@@ -113,7 +116,7 @@ def fit_strategy(
         intensity=intensity,
         classifier=classifier,
     )
-    return Ensemble(config, members)
+    return Ensemble(config, trained)
 
 
 def build_learner(
@@ -131,6 +134,20 @@ def build_learner(
         )
 
     return build
+
+
+def visible_scans(
+    name: str, images: Path, synthetic: Path, *, sites: Sequence[str]
+) -> list[ImageSet]:
+    """Return the scans that a strategy learns from and the hub may look at.
+
+    Those of federated learning stay at their sites: none.
+    """
+    if stays_at_sites(name):
+        return []
+    chosen = members(name, sites)
+    real = [read_images(images / site).in_split("train") for site in chosen if needs_real(name)]
+    return real + [read_images(synthetic / site) for site in chosen if needs_synthetic(name)]
 
 
 @final

@@ -10,7 +10,9 @@ from sitesynth.classifiers.ensemble import write_ensemble
 from sitesynth.cli.main import main
 from sitesynth.mlruns import Mlruns
 from sitesynth.registry.gates import Gate
+from sitesynth.registry.packaging import Contents
 from sitesynth.registry.versions import Submission, register
+from sitesynth.storage import write_json
 from tests.unit.tiny_models import (
     tiny_ensemble,
     tiny_generator,
@@ -56,7 +58,7 @@ def test_a_folder_predicts_a_table(
     assert run("predict", classifier, table, "--out", tmp_path / "found/p.csv") == 0
 
     found = pd.read_csv(tmp_path / "found/p.csv")
-    assert list(found.columns) == ["patient_id", "scan_id", "probability", "call"]
+    assert list(found.columns) == ["patient_id", "scan_id", "probability", "call", "warning"]
     assert found["probability"].between(0, 1).all()
     num_mutant = (found["call"] == "mutant").sum()
     assert f"p.csv: scans: 2, called mutant: {num_mutant}\n" in capsys.readouterr().out
@@ -72,12 +74,29 @@ def test_a_registered_classifier_predicts_as_its_folder(
 ) -> None:
     monkeypatch.setenv("SITESYNTH_MLRUNS", str(mlruns_folder))
     gates = [Gate("luck", "good", passed=True)]
-    submission = Submission("classifier-idh", classifier, {}, gates, "s", 0.0, is_candidate=True)
+    contents = Contents([], [], {}, "# card", {}, "{}")
+    submission = Submission(
+        "classifier-idh", classifier, {}, gates, "s", 0.0, is_candidate=True, contents=contents
+    )
     register(Mlruns(), "s", submission)
 
     assert run("predict", classifier, table, "--out", tmp_path / "a.csv") == 0
     assert run("predict", "classifier-idh/1", table, "--out", tmp_path / "b.csv") == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_a_scan_unlike_the_training_scans_is_warned_of(
+    table: Path, classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody who looks at the probability alone would know."""
+    looks = {name: {"mean": [0.9, 1.0], "sd": [0.0, 1.0]} for name in ("t1", "flair")}
+    provenance = {"patients": {}, "max_missing": 0, "looks": looks}
+    write_json(classifier / "provenance.json", provenance)
+
+    assert run("predict", classifier, table, "--out", tmp_path / "p.csv") == 0
+    warnings = pd.read_csv(tmp_path / "p.csv")["warning"]
+    assert warnings.str.contains(r"mean of t1 0\.\d+ \(0\.900 to 1\.000 in training\)").all()
+    assert "unlike training: p0: mean of t1" in capsys.readouterr().err
 
 
 def test_a_model_that_is_nowhere_is_named(

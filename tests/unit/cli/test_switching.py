@@ -55,6 +55,16 @@ def test_there_and_back_is_as_before(root: Path) -> None:
     assert (root / "results/comparison.json").read_text() == "of two"
 
 
+def test_a_registry_goes_with_its_study(root: Path) -> None:
+    """Else the champion of one study would be replaced by another's of the same label."""
+    put(root, "mlruns/mlflow.db", "of one")
+    use_study("two", root, force=False)
+
+    assert not (root / "mlruns").exists()
+    use_study("one", root, force=False)
+    assert (root / "mlruns/mlflow.db").read_text() == "of one"
+
+
 def test_a_switch_that_was_killed_is_completed(root: Path) -> None:
     """After the first rename, and again after params.yaml was written."""
     (root / ".studies/one").mkdir(parents=True)

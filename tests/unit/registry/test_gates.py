@@ -8,16 +8,26 @@ from sitesynth.registry.gates import Gate, gates_of_classifier, gates_of_generat
 from sitesynth.settings import RegistrySettings
 
 
-SETTINGS = RegistrySettings(min_auc=0.5, candidates=("federated", "synthetic"))
+SETTINGS = RegistrySettings(
+    min_auc=0.5, max_ece=0.2, min_recall=0.5, candidates=("federated", "synthetic")
+)
+
+FITTED = {"patients": {"alder": ["a1", "a2"], "birch": ["b1"]}}
+TESTED = {"d1", "d2", "e1"}
 
 SAFE = {"alder": "passed", "birch": "passed"}
 
 
-def comparison(low: float = 0.6, *, non_inferior: bool = True) -> dict[str, Any]:
+def comparison(low: float = 0.6, *, non_inferior: bool = True, **changed: Any) -> dict[str, Any]:
     names = ("centralized", "federated", "synthetic")
-    auc = {"value": 0.8, "low": low, "high": 0.9}
+    found = {
+        "auc": {"value": 0.8, "low": low, "high": 0.9},
+        "ece": {"value": 0.1, "low": 0.0, "high": 0.15},
+        "sensitivity": {"value": 0.8, "low": 0.7, "high": 0.9},
+        "specificity": {"value": 0.7, "low": 0.6, "high": 0.8},
+    }
     return {
-        "strategies": {name: {"overall": {"auc": auc}} for name in names},
+        "strategies": {name: {"overall": found | changed} for name in names},
         "comparisons": [
             {"a": name, "b": "centralized", "non_inferior": non_inferior} for name in names[1:]
         ],
@@ -25,7 +35,15 @@ def comparison(low: float = 0.6, *, non_inferior: bool = True) -> dict[str, Any]
 
 
 def judged(strategy: str, results: dict[str, Any], privacy: dict[str, str] = SAFE) -> list[Gate]:
-    return refusals(gates_of_classifier(strategy, results, settings=SETTINGS, privacy=privacy))
+    gates = gates_of_classifier(
+        strategy,
+        results,
+        settings=SETTINGS,
+        privacy=privacy,
+        provenance=FITTED,
+        test_patients=TESTED,
+    )
+    return refusals(gates)
 
 
 @pytest.mark.parametrize("strategy", ["federated", "synthetic"])
@@ -44,6 +62,52 @@ def test_an_inferior_classifier_does_not_pass() -> None:
     (gate,) = judged("federated", comparison(non_inferior=False))
 
     assert gate.rule == "not inferior to centralized"
+
+
+@pytest.mark.parametrize(
+    ("figure", "interval", "rule"),
+    [
+        ("ece", [0.1, 0.2], "the external calibration error's 95 % interval lies below 0.2"),
+        ("ece", [None, None], "the external calibration error's 95 % interval lies below 0.2"),
+        ("sensitivity", [0.5, 0.7], "the positive class's external recall's 95 % interval"),
+        ("specificity", [0.4, 0.7], "the other class's external recall's 95 % interval"),
+    ],
+)
+def test_an_interval_that_is_not_beyond_its_limit_does_not_pass(
+    figure: str, interval: list[float | None], rule: str
+) -> None:
+    """Who calls everybody positive has a recall of 1 and of 0, whatever the AUC."""
+    low, high = interval
+    changed: dict[str, Any] = {figure: {"value": 0.3, "low": low, "high": high}}
+    results = comparison(**changed)
+
+    (gate,) = judged("federated", results)
+    assert gate.rule.startswith(rule)
+    assert gate.value == interval
+
+
+@pytest.mark.parametrize(
+    ("provenance", "tested", "value"),
+    [
+        ({"patients": {"alder": ["a1", "d2"]}}, TESTED, "1 of 3 of them"),
+        (None, TESTED, "nobody told on whom it was fitted"),
+        ({"patients": {}}, TESTED, "no patients to compare"),
+        (FITTED, set(), "no patients to compare"),
+    ],
+)
+def test_a_classifier_that_may_have_seen_the_test_does_not_pass(
+    provenance: dict[str, Any] | None, tested: set[str], value: str
+) -> None:
+    gates = gates_of_classifier(
+        "federated",
+        comparison(),
+        settings=SETTINGS,
+        privacy=SAFE,
+        provenance=provenance,
+        test_patients=tested,
+    )
+
+    assert refusals(gates) == [Gate("fitted on no external patient", value, passed=False)]
 
 
 def test_a_strategy_that_pools_scans_is_no_candidate() -> None:

@@ -217,7 +217,9 @@ def _write_comparison(folder: Path, study: Study) -> None:
             num_validations=35,
         ),
     )
-    settings = RegistrySettings(min_auc=0.5, candidates=("federated", "synthetic"))
+    settings = RegistrySettings(
+        min_auc=0.5, max_ece=0.25, min_recall=0.5, candidates=("federated", "synthetic")
+    )
     models = [
         {
             "strategy": strategy,
@@ -232,6 +234,8 @@ def _write_comparison(folder: Path, study: Study) -> None:
                     comparison,
                     settings=settings,
                     privacy=dict.fromkeys(TRAINING, "not assessed"),
+                    provenance={"patients": {site: [site] for site in TRAINING}},
+                    test_patients=set(EXTERNAL),
                 )
             ],
         }
