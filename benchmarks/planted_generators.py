@@ -27,10 +27,11 @@ from torch import Tensor
 
 from benchmarks.gate_false_refusals import NAMES, describe
 from sitesynth.evaluation.intervals import wilson_interval
-from sitesynth.generators import flow
 from sitesynth.generators.denoiser import Conditions
 from sitesynth.generators.diffusion import train_flow
 from sitesynth.generators.latents import Latents, LatentScale, measure_scale
+from sitesynth.generators.samplers import Velocity, heun, time_grid
+from sitesynth.generators.schedules import StraightSchedule
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.probes import velocity_errors
 from sitesynth.privacy.release import REFUSED
@@ -86,6 +87,7 @@ def _train(
         torch.zeros(NUM_TRAIN, dtype=torch.long),
         scale,
         settings=DiffusionSettings(
+            schedule="straight",
             patch=(1, 1),
             width=64,
             depth=2,
@@ -109,15 +111,16 @@ def _train(
 
     rng = torch.Generator().manual_seed(seed)
     noise = torch.randn(2 * NUM_TRAIN, *LATENT_SHAPE, generator=rng)
-    drawn = flow.integrate(velocity, noise, times=flow.time_grid(SAMPLER_STEPS))
+    drawn = heun(StraightSchedule(), velocity, noise, time_grid(SAMPLER_STEPS))
     told = [_errors(velocity, patients, scale, rng) for patients in (train, held_out)]
     return scale.restore(drawn).flatten(1).double().numpy(), (told[0], told[1])
 
 
 def _errors(
-    velocity: flow.Velocity, patients: np.ndarray, scale: LatentScale, rng: torch.Generator
+    velocity: Velocity, patients: np.ndarray, scale: LatentScale, rng: torch.Generator
 ) -> np.ndarray:
-    return velocity_errors(velocity, scale.normalize(_latents(patients)), num_draws=4, rng=rng)
+    data = scale.normalize(_latents(patients))
+    return velocity_errors(velocity, data, schedule=StraightSchedule(), num_draws=4, rng=rng)
 
 
 def _latents(patients: np.ndarray) -> Tensor:

@@ -95,7 +95,7 @@ def affine_of(config: GeneratorConfig) -> Float64[np.ndarray, "4 4"]:
 
 
 def draw_scan(
-    generator: Generator, label: str, index: int, *, seed: int, num_steps: int, guidance: float
+    generator: Generator, label: str, index: int, *, seed: int, solver: Solver
 ) -> Float32[np.ndarray, "c ..."]:
     """Draw one scan of a class: the one of that number that `export_scans` writes.
 
@@ -104,14 +104,8 @@ def draw_scan(
     """
     _check_label(generator.config, label)
     start = index - index % BATCH_SIZE
-    scans = draw_scans(
-        generator,
-        label,
-        range(start, start + BATCH_SIZE),
-        seed=seed,
-        num_steps=num_steps,
-        guidance=guidance,
-    )
+    indices = range(start, start + BATCH_SIZE)
+    scans = draw_scans(generator, label, indices, seed=seed, solver=solver)
     scan: Float32[np.ndarray, "c ..."] = scans[index - start].numpy()
     return scan
 

@@ -4,8 +4,8 @@ A classifier is asked with one row per scan and one column per sequence (and mas
 centred on the tumour): the bytes of a file, base64 in JSON, empty where the sequence is missing. A
 path is not taken: whoever may ask a server need not be allowed to read its disk.
 
-A generator is asked with rows of label, index, seed, num_steps and guidance; the same row draws
-the same scan as `sitesynth sample`.
+A generator is asked with rows of label, index, seed, sampler, num_steps and guidance; the same row
+draws the same scan as `sitesynth sample`, guided at all times.
 
 MLflow knows this module by its name, and calls `_load_pyfunc`.
 """
@@ -15,24 +15,27 @@ import binascii
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, cast, final, get_args
 
 import pandas as pd
 
 from sitesynth.classifiers.ensemble import read_ensemble
 from sitesynth.classifiers.provenance import read_provenance
-from sitesynth.errors import CohortError
+from sitesynth.errors import CohortError, SitesynthError
 from sitesynth.exports import draw_scan, write_scan
 from sitesynth.generators.bundle import bundle_digest, read_bundle
+from sitesynth.generators.samplers import SamplerName
 from sitesynth.images import MASK
 from sitesynth.inference import needs_mask, predict_files
-from sitesynth.sampling import scan_name
+from sitesynth.sampling import Solver, scan_name
 
 
 __all__ = ["ServedClassifier", "ServedGenerator"]
 
 MAGIC: Final = {b"\x1f\x8b": ".nii.gz", b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"II*": ".tif"}
 """How files begin, and what they are called; else they are NIfTI."""
+
+ALWAYS: Final = (0.0, 1.0)
 
 
 def _load_pyfunc(path: str) -> "ServedClassifier | ServedGenerator":
@@ -106,9 +109,13 @@ class ServedGenerator:
     def _draw(self, row: Mapping[Any, Any]) -> dict[str, bytes]:
         config = self.generator.config
         label, index = str(row["label"]), int(row["index"])
-        knobs = {"seed": int(row["seed"]), "num_steps": int(row["num_steps"])}
-        guidance = float(row["guidance"])
-        scan = draw_scan(self.generator, label, index, **knobs, guidance=guidance)
+        solver = Solver(
+            sampler=_sampler(str(row["sampler"])),
+            num_steps=int(row["num_steps"]),
+            guidance=float(row["guidance"]),
+            guidance_interval=ALWAYS,
+        )
+        scan = draw_scan(self.generator, label, index, seed=int(row["seed"]), solver=solver)
         origin = {"bundle": self.digest, **row}
         with tempfile.TemporaryDirectory() as folder:
             name = scan_name(config.site, label, index)
@@ -117,6 +124,12 @@ class ServedGenerator:
                 channel: file.read_bytes()
                 for channel, file in zip(config.channels, files, strict=True)
             }
+
+
+def _sampler(name: str) -> SamplerName:
+    if name not in (known := get_args(SamplerName)):
+        raise SitesynthError(f"there is no sampler '{name}'; there are {', '.join(known)}.")
+    return cast("SamplerName", name)
 
 
 def _is_there(cell: object) -> bool:

@@ -88,7 +88,7 @@ def test_a_scan_of_the_study_has_the_studys_probability(
     studys = predict_labelled(ensemble, read_images(tmp_path / "images"), label_unit="patient")
 
     found = predict(ensemble, write_table(tmp_path, rows))
-    assert list(found.columns) == ["patient_id", "scan_id", "probability", "call"]
+    assert list(found.columns) == ["patient_id", "scan_id", "probability", "call", "warning"]
     assert list(found["scan_id"]) == ["p0", "p1", "p2"]
     assert list(found["probability"]) == list(studys["probability"])
     assert found["probability"].is_unique

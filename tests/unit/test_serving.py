@@ -24,6 +24,7 @@ from sitesynth.inference import predict_table, read_table
 from sitesynth.mlruns import Column, Mlruns
 from sitesynth.registry.packaging import Contents
 from sitesynth.registry.versions import Submission, folder_of, register
+from sitesynth.sampling import Solver
 from sitesynth.serving import _load_pyfunc
 from tests.unit.tiny_models import (
     tiny_ensemble,
@@ -31,6 +32,9 @@ from tests.unit.tiny_models import (
     write_tiny_bundle,
     write_tiny_scan,
 )
+
+
+KNOBS = {"sampler": "euler", "num_steps": 1, "guidance": 1.0}
 
 
 @pytest.fixture
@@ -93,21 +97,28 @@ def test_a_generator_gives_the_files_that_sample_writes(tmp_path: Path) -> None:
         label="mutant",
         count=3,
         seed=7,
-        num_steps=1,
-        guidance=1.0,
+        solver=Solver("euler", num_steps=1, guidance=1.0, guidance_interval=(0.0, 1.0)),
         bundle_digest="",
         on_scan=lambda number: None,
     )
-    row = {"label": "mutant", "index": 2, "seed": 7, "num_steps": 1, "guidance": 1.0}
+    row = {"label": "mutant", "index": 2, "seed": 7, **KNOBS}
     found = _load_pyfunc(str(bundle)).predict(pd.DataFrame([row]))
 
     assert list(found.columns) == ["t1", "mask"]
     assert found["t1"][0] == (tmp_path / "drawn/alder-mutant-00002_t1.png").read_bytes()
 
 
+def test_a_sampler_that_there_is_not_is_named(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "alder", tiny_generator((8, 8)))
+    row = {"label": "mutant", "index": 0, "seed": 7, **KNOBS, "sampler": "newton"}
+
+    with pytest.raises(SitesynthError, match=r"no sampler 'newton'; there are .*multistep"):
+        _load_pyfunc(str(bundle)).predict(pd.DataFrame([row]))
+
+
 def test_a_class_that_the_generator_does_not_know_is_named(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "alder", tiny_generator((8, 8)))
-    row = {"label": "wild", "index": 0, "seed": 7, "num_steps": 1, "guidance": 1.0}
+    row = {"label": "wild", "index": 0, "seed": 7, **KNOBS}
 
     with pytest.raises(SitesynthError, match=r"draws idh as one of .*, not 'wild'"):
         _load_pyfunc(str(bundle)).predict(pd.DataFrame([row]))

@@ -8,7 +8,7 @@ import pytest
 
 from sitesynth.classifiers.ensemble import write_ensemble
 from sitesynth.cli.main import main
-from sitesynth.mlruns import Mlruns
+from sitesynth.mlruns import Column, Mlruns
 from sitesynth.registry.gates import Gate
 from sitesynth.registry.packaging import Contents
 from sitesynth.registry.versions import Submission, register
@@ -74,7 +74,8 @@ def test_a_registered_classifier_predicts_as_its_folder(
 ) -> None:
     monkeypatch.setenv("SITESYNTH_MLRUNS", str(mlruns_folder))
     gates = [Gate("luck", "good", passed=True)]
-    contents = Contents([], [], {}, "# card", {}, "{}")
+    column = Column("t1", "binary", required=False)
+    contents = Contents([column], [column], {"t1": ""}, "# card", {}, "{}")
     submission = Submission(
         "classifier-idh", classifier, {}, gates, "s", 0.0, is_candidate=True, contents=contents
     )
@@ -145,9 +146,9 @@ def test_a_study_is_not_needed_where_nothing_is_left_to_it(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    draw = ("--label", "mutant", "--count", 1, "--seed", 7, "--num-steps", 1, "--sampler", "ddim")
-    draw = (*draw, "--guidance", 2.0)
+    draw = ("--label", "mutant", "--count", 1, "--seed", 7, "--num-steps", 1)
+    more = ("--sampler", "ddim", "--guidance", 2.0)
     always = ("--guidance-interval", 0.0, 1.0)
 
-    assert run("sample", bundle, *draw, "--out", tmp_path / "a", *always) == 0
-    assert run("sample", bundle, *draw, "--out", tmp_path / "b") == 2
+    assert run("sample", bundle, *draw, *more, "--out", tmp_path / "a", *always) == 0
+    assert run("sample", bundle, *draw, *more, "--out", tmp_path / "b") == 2

@@ -1,14 +1,13 @@
 """Whether a registry that no longer agrees with the files says so, and names the reason."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from sitesynth.lockfile import read_lock
-from sitesynth.mlruns import Mlruns
+from sitesynth.mlruns import Column, Mlruns
 from sitesynth.registry.audit import audit, lineage_of
 from sitesynth.registry.gates import Gate
 from sitesynth.registry.packaging import Contents
@@ -26,7 +25,7 @@ MODEL = "models/classifier/synthetic"
 
 
 @pytest.fixture
-def mlruns(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlruns]:
+def mlruns(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mlruns:
     """Open a database of the test's own, in the repository of its study."""
     (tmp_path / "mlruns").mkdir()
     shutil.copyfile(database, tmp_path / "mlruns/mlflow.db")
@@ -52,7 +51,8 @@ def reproduce(root: Path, *, seed: int = 1, code: str = "x = 1\n", model: str = 
 
 def submit(mlruns: Mlruns) -> None:
     lineage = lineage_of(read_lock(Path("dvc.lock")), STAGE)
-    contents = Contents([], [], {}, "# card\n", {}, lineage)
+    column = Column("t1", "binary", required=False)
+    contents = Contents([column], [column], {"t1": ""}, "# card\n", {}, lineage)
     submission = Submission(
         "generator-alder",
         Path(MODEL),
