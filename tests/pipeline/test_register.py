@@ -21,11 +21,11 @@ from sitesynth.tracking import Silent
 from tests.unit.strategies import tiny_consortium as tiny
 
 
-STRATEGIES = ("centralized", "federated", "synthetic")
+STRATEGIES = ("centralized", "local-alder", "synthetic")
 EXTERNAL = ("dogwood", "elm")
 CLASSES = ("wildtype", "mutant")
 REGISTRY = RegistrySettings(
-    min_auc=0.5, max_ece=1.0, min_recall=0.0, candidates=("federated", "synthetic")
+    min_auc=0.5, max_ece=1.0, min_recall=0.0, candidates=("local-alder", "synthetic")
 )
 
 
@@ -142,7 +142,7 @@ def test_what_learned_wrong_labels_is_refused_and_what_learned_right_ones_is_not
         fit(study, folder, strategy, images="images", to="honest")
     refused = judge(folder, STRATEGIES, to="honest")
 
-    assert refused["federated"] == []
+    assert refused["local-alder"] == []
     assert [gate.rule for gate in refused["synthetic"]] == [
         "the external AUC's 95 % interval lies above 0.5",
         "not inferior to centralized",
@@ -159,10 +159,10 @@ def test_what_was_trained_on_the_test_is_refused_however_good_it_is(
         if site == "alder":
             rows += rows_of(folder / "leaky" / site, "elm", ["train"] * 4)
         write_site(folder / "leaky", site, rows)
-    for strategy in ("centralized", "federated"):
+    for strategy in ("centralized", "local-alder"):
         fit(study, folder, strategy, images="leaky", to="leaked")
-    refused = judge(folder, ("centralized", "federated"), to="leaked")
+    refused = judge(folder, ("centralized", "local-alder"), to="leaked")
 
-    assert refused["federated"] == [
+    assert refused["local-alder"] == [
         Gate("fitted on no external patient", "4 of 48 of them", passed=False)
     ]
