@@ -114,8 +114,8 @@ def judge(folder: Path, strategies: Sequence[str], *, to: str) -> dict[str, list
         positive="mutant",
         sites=EXTERNAL,
         reference="centralized",
-        # With 48 patients, even two equal and perfect classifiers differ by up to 0.084.
-        margin=0.1,
+        # With 48 patients, even two equal and perfect classifiers may differ by more than 0.1.
+        margin=0.15,
         num_resamples=200,
         test_sha256="frozen",
         seed=1,
