@@ -146,6 +146,7 @@ def test_what_learned_wrong_labels_is_refused_and_what_learned_right_ones_is_not
     assert [gate.rule for gate in refused["synthetic"]] == [
         "the external AUC's 95 % interval lies above 0.5",
         "not inferior to centralized",
+        "the positive class's external recall's 95 % interval lies above 0.0",
     ]
 
 
