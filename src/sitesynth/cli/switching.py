@@ -131,7 +131,7 @@ def _put_aside(root: Path, study: str) -> list[str]:
     aside = _aside(root, study)
     moved = []
     for name in COMPUTED:
-        if (root / name).exists():
+        if not _is_bare(root / name):
             _remove(aside / name)
             # Not while the recorder is copying: it would go on in a folder that has moved.
             is_told = name == MLRUNS
@@ -146,7 +146,8 @@ def _bring_back(root: Path, study: str) -> list[str]:
     moved = []
     for name in COMPUTED:
         # What is in the working folder is newer than what was put aside.
-        if (aside / name).exists() and not (root / name).exists():
+        if (aside / name).exists() and _is_bare(root / name):
+            _remove(root / name)
             (aside / name).rename(root / name)
             moved.append(name)
     return [f"brought back {', '.join(moved)} of study {study}"] if moved else []
@@ -159,6 +160,13 @@ def _aside(root: Path, study: str) -> Path:
             write_text(root / ASIDE / ignored, "*\n")
     (root / ASIDE / study).mkdir(exist_ok=True)
     return root / ASIDE / study
+
+
+def _is_bare(path: Path) -> bool:
+    """Return whether nothing was computed there: git cannot keep a folder without a file."""
+    if path.is_dir():
+        return all(inside.name == ".gitkeep" for inside in path.iterdir())
+    return not path.exists()
 
 
 def _remove(path: Path) -> None:

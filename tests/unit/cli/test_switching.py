@@ -147,3 +147,15 @@ def test_neither_git_nor_dvc_sees_what_was_put_aside(root: Path) -> None:
 
     assert (root / ".studies/.gitignore").read_text() == "*\n"
     assert (root / ".studies/.dvcignore").read_text() == "*\n"
+
+
+def test_a_folder_that_only_git_keeps_stays_and_gives_way(root: Path) -> None:
+    put(root, "mlruns/.gitkeep", "")
+    use_study("two", root, force=False)
+    assert (root / "mlruns/.gitkeep").exists()
+
+    put(root, "mlruns/mlflow.db", "of two")
+    use_study("one", root, force=False)
+    put(root, "mlruns/.gitkeep", "")
+    use_study("two", root, force=False)
+    assert (root / "mlruns/mlflow.db").read_text() == "of two"
