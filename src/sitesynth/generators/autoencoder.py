@@ -48,7 +48,7 @@ __all__ = [
 
 NORM_GROUPS = 8
 INITIAL_LOG_VARIANCE = -6.0
-VIEWS_TO_FIT = 256
+VIEWS_TO_FIT = 768
 """Scans behind the shortcuts; from fewer, several views of each."""
 
 NUMBERS_TO_FIT = 2**28
