@@ -25,6 +25,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -163,7 +164,10 @@ def read_bundle(folder: Path, *, public_key: bytes | None = None) -> Generator:
     config = verify_bundle(folder, public_key=public_key)
     networks = build_networks(config)
     for name, network in zip(WEIGHTS, networks, strict=True):
-        weights = load_file(folder / name)
+        try:
+            weights = load_file(folder / name)
+        except SafetensorError as error:
+            raise BundleError(f"{folder / name} is not a safetensors file: {error}.") from error
         bad = sorted(key for key, value in weights.items() if not torch.isfinite(value).all())
         if bad:
             raise BundleError(f"{folder / name}: weights {bad[:3]} are not finite numbers.")

@@ -255,11 +255,11 @@ def test_a_site_that_never_comes_is_named(deployment: Deployment, tmp_path: Path
 
 
 def test_there_must_be_something_to_resume(deployment: Deployment, tmp_path: Path) -> None:
-    """The hub's words reach who asked."""
+    """Nothing is trained, and who asked is sent to the hub's log: NVFlare hands on no words."""
     plan, initial = announce(**tiny.announced(tiny.settings(num_rounds=1)))
     write_job(tmp_path / "federated", plan, initial, resume=True)
 
-    with pytest.raises(TrainingError, match="no round of this plan and these weights is complete"):
+    with pytest.raises(TrainingError, match="without a result; the hub's log says why"):
         run_deployed(plan, tmp_path / "federated", deployment.kits / ADMIN, tmp_path / "result")
 
 
