@@ -101,6 +101,16 @@ def test_compare_gives_a_script_the_file(
     assert json.loads(capsys.readouterr().out) == {"task": "idh"}
 
 
+@pytest.fixture
+def in_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where a study has frozen its test patients; a fresh clone has not yet."""
+    root = Path(__file__).parents[3]
+    write_text(tmp_path / "params.yaml", (root / "params.yaml").read_text())
+    write_text(tmp_path / "data/splits/frozen.json", '{"test_sha256": "frozen"}')
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("in_a_study")
 def test_promote_and_rollback_move_the_champion(
     mlruns: Mlruns, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +126,7 @@ def test_promote_and_rollback_move_the_champion(
     assert champion.number == 1
 
 
+@pytest.mark.usefixtures("in_a_study")
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_a_refused_promotion_says_why_and_fails(
     mlruns: Mlruns, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
@@ -127,6 +138,7 @@ def test_a_refused_promotion_says_why_and_fails(
     assert champion_of(mlruns, "m") == before
 
 
+@pytest.mark.usefixtures("in_a_study")
 def test_a_dry_run_gives_a_script_the_verdict(
     mlruns: Mlruns, capsys: pytest.CaptureFixture[str]
 ) -> None:
