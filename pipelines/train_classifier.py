@@ -1,5 +1,7 @@
 """Fit one strategy: all its seeds."""
 
+from collections.abc import Mapping
+
 from pipelines._stage import In, Measured, Out, Scratch, main
 from sitesynth.classifiers.ensemble import write_ensemble
 from sitesynth.classifiers.provenance import PROVENANCE, describe_fit
@@ -49,16 +51,17 @@ def run(
     num_steps = classifier.num_steps
     if strategy.startswith("finetuned-"):
         num_steps += federated.finetune_steps
+    taken = [0] * classifier.num_seeds
     with tracked.progress(classifier.num_seeds * num_steps, strategy) as show:
 
         def on_step_of(member: int) -> OnStep:
-            return history.and_also(
-                lambda step, losses: show(
-                    member * num_steps + step,
-                    {f"{name}_seed_{member}": value for name, value in losses.items()},
-                ),
-                member=str(member),
-            )
+            def tell(step: int, losses: Mapping[str, float]) -> None:
+                taken[member] = step
+                show(sum(taken), {})
+                named = {f"{name}_seed_{member}": value for name, value in losses.items()}
+                tracked.log_metrics(named, step=step)
+
+            return history.and_also(tell, member=str(member))
 
         if strategy == "federated" and federated.engine == "nvflare":
             # NVFlare takes half a second to import, and no other strategy needs it.

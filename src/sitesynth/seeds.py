@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["derive_seed", "generator", "isolated", "numpy_generator"]
+
+GLOBAL_GENERATOR = RLock()
 
 
 def derive_seed(root: int, *scope: str | int) -> int:
@@ -53,10 +56,11 @@ def isolated(rng: "torch.Generator") -> Iterator[None]:
     """Let code that only knows torch's global generator draw from `rng` instead.
 
     For weight initialization and third-party layers; our own draws take a generator. The global
-    generator is put back as it was, so nothing outside the block can tell that it was used.
+    generator is put back as it was, so nothing outside the block can tell that it was used. One
+    thread at a time: there is one global generator.
     """
     import torch  # noqa: PLC0415
 
-    with torch.random.fork_rng():
+    with GLOBAL_GENERATOR, torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))
         yield

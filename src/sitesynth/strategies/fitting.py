@@ -35,6 +35,7 @@ from sitesynth.strategies.catalogue import (
 )
 from sitesynth.strategies.mixes import Mix, mix_of, take
 from sitesynth.strategies.protocol import Learner
+from sitesynth.strategies.side_by_side import train_side_by_side
 from sitesynth.strategies.validation import load_held_out, validator_of
 from sitesynth.tracking import OnStep
 
@@ -100,10 +101,13 @@ def fit_strategy(
     first = next(iter(real.values()))
     build = build_learner(classifier, like=first, num_classes=len(classes), seed=seed)
     strategy = build_strategy(name, classifier=classifier, federated=federated)
-    trained = [
-        strategy.fit(sites, build, seed=seed, member=member, on_step=on_step_of(member))
-        for member in range(classifier.num_seeds)
-    ]
+    trained = train_side_by_side(
+        lambda member, on_step: strategy.fit(
+            sites, build, seed=seed, member=member, on_step=on_step
+        ),
+        classifier.num_seeds,
+        on_step_of=on_step_of,
+    )
     pooled = pool_scores([site.validate(trained) for site in choosers(name, sites).values()])
     config = ClassifierConfig(
         strategy=name,
