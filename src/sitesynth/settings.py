@@ -487,8 +487,9 @@ class MixingSettings(Section):
     num_finalists: Count
     """Best trials that are trained again, beside the equal and the proportional mix."""
 
-    num_seeds: Count
-    """Trainings of each finalist, of seeds that no trial used; the best mean is the tuned mix."""
+    num_seeds: Annotated[int, Field(ge=2)]
+    """Trainings of each finalist, of seeds that no trial used. A tried mix is taken if it beats the
+    fixed ones by more than one standard error over them."""
 
     num_workers: Count
     """Processes that try mixes at once; with one, the same seed gives the same trials."""

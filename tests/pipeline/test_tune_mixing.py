@@ -70,7 +70,7 @@ def run_stage(folder: Path, **changed: object) -> Json:
             sites=SITES,
             task=settings.task,
             classifier=TINY,
-            mixing=MIXING.model_copy(update={"num_trials": 5, "num_seeds": 1, **changed}),
+            mixing=MIXING.model_copy(update={"num_trials": 5, "num_seeds": 2, **changed}),
             seed=1,
             scratch=folder / "scratch",
             tracked=tracked,

@@ -42,7 +42,7 @@ def describe_search(
         finalists: The mixes that were trained again.
         max_total: The budget.
     """
-    winner = winner_of(finalists)
+    winner = winner_of(finalists, fixed=fixed)
     return {
         "objective": {**OBJECTIVE, "scans": dict(winner.scans)},
         "pool": pool,
