@@ -2,10 +2,11 @@
 
 Cohorts of three classes whose true figures are known from a million patients: two classifiers see a
 shared signal with noise of their own, each class's logit raised where it is the truth. Expected:
-93 to 97 % for the macro AUC, its difference by DeLong and by paired bootstrap, and the Brier score;
-at least 93 % for the classwise ECE and the mean specificity, which are conservative. The last
+92 to 97 % for the macro AUC, its difference by DeLong and by paired bootstrap, accuracies and the
+Brier score, less where AUCs are near 1 or a class has six patients (difference: 89 to 92 %); 99 %
+or more for the classwise ECE and the mean specificity, which are conservative. The last
 column is the share of cohorts that show non-inferiority where the truth is on the margin: 2.5 % are
-asked for.
+asked for, 2 to 5 % found.
 
     python -m benchmarks.coverage_of_class_intervals --cohorts 1000 --resamples 300
 """

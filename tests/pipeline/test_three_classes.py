@@ -79,7 +79,7 @@ def test_every_strategy_is_judged_on_every_class(study: Path) -> None:
 
 def test_each_class_is_drawn_and_mixed(study: Path) -> None:
     """The pool and every mix hold three classes, as many as were asked for."""
-    with (study / "data/synthetic/alder/index.csv").open(newline="") as file:
+    with (study / "data/synthetic/alder/table.csv").open(newline="") as file:
         drawn = Counter(row["tumour_type"] for row in csv.DictReader(file))
     mixes = json.loads((study / "results/mixing.json").read_text())["mixes"]
 
