@@ -8,6 +8,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,11 @@ def commands(params: Mapping[str, Any]) -> Iterator[str]:
         matrix = {name: _look_up(params, where) for name, where in stage.get("matrix", {}).items()}
         for chosen in product(*matrix.values()):
             scope = {**params, "item": dict(zip(matrix, chosen, strict=True))}
-            yield ASKED.sub(lambda found, scope=scope: _find(scope, found[1]), stage["cmd"])
+            yield ASKED.sub(partial(_told, scope), stage["cmd"])
+
+
+def _told(scope: Mapping[str, Any], asked: re.Match[str]) -> str:
+    return str(_find(scope, asked[1]))
 
 
 def _look_up(params: Mapping[str, Any], where: str) -> list[str]:
