@@ -3,8 +3,8 @@
 from pipelines._stage import In, Out, main
 from sitesynth.classifiers.ensemble import read_ensemble
 from sitesynth.classifiers.prediction import predict_labelled
+from sitesynth.evaluation.class_summaries import summarize_points_of
 from sitesynth.evaluation.predictions import read_predictions
-from sitesynth.evaluation.summaries import summarize_points
 from sitesynth.images import pool, read_images
 from sitesynth.settings import CohortSettings, SiteSettings
 from sitesynth.storage import read_json, write_json, write_text
@@ -36,7 +36,7 @@ def run(
         },
     )
     tracked.log_metrics(
-        summarize_points(
+        summarize_points_of(
             read_predictions(predictions / "predictions.csv"), threshold=ensemble.config.threshold
         )
     )

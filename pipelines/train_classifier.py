@@ -108,7 +108,8 @@ def run(
         ),
     )
     write_json(traffic, sent)
-    tracked.log_metrics({"threshold": ensemble.config.threshold})
+    threshold = ensemble.config.threshold
+    tracked.log_metrics({} if threshold is None else {"threshold": threshold})
 
 
 if __name__ == "__main__":

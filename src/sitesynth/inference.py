@@ -20,7 +20,12 @@ import pandas as pd
 import torch
 
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
-from sitesynth.classifiers.prediction import call, mean_probability, predict_members
+from sitesynth.classifiers.prediction import (
+    call,
+    mean_probability,
+    predict_members,
+    probability_columns,
+)
 from sitesynth.classifiers.provenance import find_oddities
 from sitesynth.cohorts.sources import Row, Source, read_source
 from sitesynth.cohorts.tables import IMAGE, MASK, Cohort, map_source
@@ -116,20 +121,22 @@ def predict_files(
         on_scan: Told after each scan how many are done.
 
     Returns:
-        One row per scan: probability of the positive class (mean over the classifier's seeds), call
-        (the class it is called, by the classifier's threshold), and warning: in what the scan is
-        unlike those that the classifier learned from, empty if in nothing.
+        One row per scan: probability of the positive class (mean over the classifier's seeds), or
+        probability_<class> of each; call (the class it is called, by the classifier's threshold or
+        as the most probable one); and warning: in what the scan is unlike those that the classifier
+        learned from, empty if in nothing.
 
     Raises:
         VolumeError: If a file cannot be read, or shows nothing.
     """
-    found, odd = [np.zeros(0)], []
-    for batch in _batches(ensemble.config, scans, on_scan):
+    config = ensemble.config
+    found, odd = [np.zeros((0, len(ensemble.predicted_classes)))], []
+    for batch in _batches(config, scans, on_scan):
         found.append(mean_probability(predict_members(ensemble, batch)))
-        odd += find_oddities(provenance, batch, ensemble.config.sequences)
+        odd += find_oddities(provenance, batch, config.sequences)
     chances = np.concatenate(found)
-    calls = call(ensemble.config, chances)
-    return pd.DataFrame({"probability": chances, "call": calls, "warning": odd})
+    shown = probability_columns(config, chances, prefix="probability")
+    return pd.DataFrame({**shown, "call": call(config, chances), "warning": odd})
 
 
 def needs_mask(config: ClassifierConfig) -> bool:

@@ -165,10 +165,11 @@ class TaskSettings(Section):
     """What the classifiers learn to tell."""
 
     label: Name
-    """A label column of the cohort, with exactly two classes."""
+    """A label column of the cohort, with two classes or more."""
 
-    positive: Name
-    """The class whose probability is predicted."""
+    positive: Name | None
+    """Of two classes, the one whose probability is predicted; null predicts every class, calls the
+    most probable one, and judges by means over the classes: needed for three classes or more."""
 
 
 class PhantomSiteSettings(Section):
@@ -612,7 +613,7 @@ class RegistrySettings(Section):
     with few patients it is high by chance."""
 
     min_recall: Fraction
-    """The lower end of either class's external recall's 95 % interval must lie above this."""
+    """The lower end of every class's external recall's 95 % interval must lie above this."""
 
     candidates: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
     """Strategies that may become champion: those whose training a consortium would accept."""
@@ -636,8 +637,8 @@ MIX_VARIANTS = (
 
 OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
 
-NUM_CLASSES = 2
-"""Classes of a task; more are the subject of a later version."""
+TWO_CLASSES = 2
+"""As many as a task with a positive class has."""
 
 
 class Settings(Section):
@@ -732,10 +733,17 @@ def _task_disagreements(task: TaskSettings, cohort: CohortSettings) -> Iterator[
     classes = cohort.labels.get(task.label)
     if classes is None:
         yield f"task.label '{task.label}' is not in cohort.labels {list(cohort.labels)}"
+    elif len(classes) < TWO_CLASSES:
+        yield f"task.label '{task.label}' must have two classes or more, got {list(classes)}"
+    elif task.positive is None:
+        return
     elif task.positive not in classes:
         yield f"task.positive '{task.positive}' is not in the classes {list(classes)}"
-    elif len(classes) != NUM_CLASSES:
-        yield f"task.label '{task.label}' must have two classes, got {list(classes)}"
+    elif len(classes) != TWO_CLASSES:
+        yield (
+            f"task.positive '{task.positive}' is one of {len(classes)} classes {list(classes)}, "
+            "and must be one of two; null tells all of them apart"
+        )
 
 
 def _site_disagreements(settings: Settings) -> Iterator[str]:
@@ -770,7 +778,8 @@ def _site_disagreements(settings: Settings) -> Iterator[str]:
 
 def _mixing_disagreements(settings: Settings) -> Iterator[str]:
     mixing, num_sites = settings.mixing, len(settings.sites.training)
-    equal = min(mixing.max_total // (num_sites * NUM_CLASSES), settings.sampling.num_per_class)
+    num_classes = len(settings.cohort.labels.get(settings.task.label, ())) or TWO_CLASSES
+    equal = min(mixing.max_total // (num_sites * num_classes), settings.sampling.num_per_class)
     if num_sites * equal < mixing.min_per_class:
         yield (
             f"mixing.min_per_class {mixing.min_per_class} exceeds the {num_sites * equal} scans "

@@ -13,11 +13,11 @@ from sitesynth.classifiers.prediction import call, predict_labelled
 from sitesynth.cohorts.acquired import Acquired
 from sitesynth.errors import CohortError, LeakageError, MissingInputError, VolumeError
 from sitesynth.images import read_images
-from sitesynth.inference import predict_table, read_table
+from sitesynth.inference import predict_files, predict_table, read_table
 from sitesynth.preprocessing.scans import preprocess_site
 from sitesynth.settings import CohortSettings
 from sitesynth.storage import digest_of_file
-from tests.unit.tiny_models import tiny_ensemble, write_tiny_scan
+from tests.unit.tiny_models import tiny_ensemble, tiny_ensemble_of_three, write_tiny_scan
 
 
 Rows = list[dict[str, str]]
@@ -95,7 +95,11 @@ def test_a_scan_of_the_study_has_the_studys_probability(
 
 
 def test_a_scan_is_called_positive_from_the_threshold_on(ensemble: Ensemble) -> None:
-    assert call(ensemble.config, [0.49, 0.5, 0.51]) == ["wildtype", "mutant", "mutant"]
+    assert call(ensemble.config, np.array([[0.49], [0.5], [0.51]])) == [
+        "wildtype",
+        "mutant",
+        "mutant",
+    ]
 
 
 def test_more_scans_than_a_batch_are_predicted_alike(
@@ -187,3 +191,25 @@ def test_one_picture_may_hold_all_sequences(tmp_path: Path) -> None:
     one = predict(flat, write_table(tmp_path, [{"patient_id": "p", "image": "both.png"}]))
     row = {"patient_id": "p", "t1": "t1.png", "flair": "flair.png"}
     assert predict(flat, write_table(tmp_path, [row])).equals(one)
+
+
+def test_of_three_classes_the_most_probable_is_called(rows: Rows, tmp_path: Path) -> None:
+    """Three probabilities that sum up to 1, and the name of the largest."""
+    ensemble = tiny_ensemble_of_three()
+    found = predict(ensemble, write_table(tmp_path, rows))
+    classes = list(ensemble.config.classes)
+    chances = found[[f"probability_{name}" for name in classes]]
+
+    assert list(found.columns) == [
+        "patient_id", "scan_id", *chances.columns, "call", "warning"
+    ]  # fmt: skip
+    np.testing.assert_allclose(chances.sum(axis=1), 1.0, atol=3e-6)
+    assert list(found["call"]) == [classes[number] for number in chances.to_numpy().argmax(axis=1)]
+
+
+def test_no_scan_has_the_columns_of_every_class() -> None:
+    ensemble = tiny_ensemble_of_three()
+    found = predict_files(ensemble, None, [], on_scan=lambda number, values: None)
+
+    assert list(found.columns)[:3] == [f"probability_{name}" for name in ensemble.config.classes]
+    assert found.empty

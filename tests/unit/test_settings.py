@@ -303,3 +303,38 @@ def test_a_study_is_the_same_after_it_was_written(path: Path, tmp_path: Path) ->
 
     assert load_settings(tmp_path / "params.yaml") == study
     assert (tmp_path / "params.yaml").read_text().startswith("# of two\n# lines\n\nstudy: ")
+
+
+def test_a_positive_class_is_one_of_two(study: Study, write: Write) -> None:
+    study["task"] = {"label": "tumour_type", "positive": "glioblastoma"}
+
+    with pytest.raises(SettingsError, match=r"one of 3 classes .*null tells all of them apart"):
+        load_settings(write(study))
+
+
+@pytest.mark.parametrize(("label", "num_classes"), [("tumour_type", 3), ("idh", 2)])
+def test_without_a_positive_class_all_are_told_apart(
+    study: Study, write: Write, label: str, num_classes: int
+) -> None:
+    study["task"] = {"label": label, "positive": None}
+    found = load_settings(write(study))
+
+    assert found.task.positive is None
+    assert len(found.classes) == num_classes
+
+
+def test_a_label_of_one_class_is_no_task(study: Study, write: Write) -> None:
+    study["cohort"]["labels"]["idh"] = ["mutant"]
+
+    with pytest.raises(SettingsError, match=r"'idh' must have two classes or more"):
+        load_settings(write(study))
+
+
+def test_the_equal_mix_has_room_for_every_class(study: Study, write: Write) -> None:
+    """600 scans of three sites: 100 of each of two classes, 66 of each of three."""
+    study["mixing"] |= {"max_total": 600, "min_per_class": 199}
+    load_settings(write(study))
+    study["task"] = {"label": "tumour_type", "positive": None}
+
+    with pytest.raises(SettingsError, match="exceeds the 198 scans per class of the equal mix"):
+        load_settings(write(study))

@@ -72,7 +72,24 @@ def write_tiny_bundle(folder: Path, generator: Generator) -> Path:
 def tiny_ensemble(
     grid: tuple[int, ...] = (8, 8, 4), region: Literal["head", "tumour"] = "head"
 ) -> Ensemble:
-    """Return two untrained classifiers of t1 and flair."""
+    """Return two untrained classifiers of t1 and flair, of a positive class."""
+    return _tiny_ensemble(grid, region, "idh", ("wildtype", "mutant"), "mutant", 0.5)
+
+
+def tiny_ensemble_of_three() -> Ensemble:
+    """Return two untrained classifiers of t1 and flair, of every class of three."""
+    classes = ("glioblastoma", "astrocytoma", "oligodendroglioma")
+    return _tiny_ensemble((8, 8, 4), "head", "tumour_type", classes, None, None)
+
+
+def _tiny_ensemble(
+    grid: tuple[int, ...],
+    region: Literal["head", "tumour"],
+    label: str,
+    classes: tuple[str, ...],
+    positive: str | None,
+    threshold: float | None,
+) -> Ensemble:
     settings = ClassifierSettings(
         init_features=8,
         growth_rate=8,
@@ -87,10 +104,10 @@ def tiny_ensemble(
     )
     config = ClassifierConfig(
         strategy="synthetic",
-        label="idh",
-        classes=("wildtype", "mutant"),
-        positive="mutant",
-        threshold=0.5,
+        label=label,
+        classes=classes,
+        positive=positive,
+        threshold=threshold,
         sequences=("t1", "flair"),
         grid=GridSettings(region=region, shape=grid, spacing_mm=None),
         intensity=IntensitySettings(low_percentile=1.0, high_percentile=99.0),
@@ -100,7 +117,7 @@ def tiny_ensemble(
         build_classifier(
             settings,
             num_sequences=2,
-            num_classes=2,
+            num_classes=len(classes),
             dims=len(grid),
             rng=seeds.generator(0, "tiny", number),
         ).eval()

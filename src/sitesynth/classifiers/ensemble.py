@@ -34,9 +34,11 @@ class ClassifierConfig(Section):
     label: str
     classes: Annotated[tuple[str, ...], Field(strict=False)]
     """Classes in the order of their numbers."""
-    positive: str
-    threshold: float
-    """Probability of `positive` from which a scan is called so; chosen on validation."""
+    positive: str | None
+    """The class whose probability is predicted; None predicts every class."""
+    threshold: float | None
+    """Probability of `positive` from which a scan is called so; chosen on validation. None where
+    every class is predicted, and the most probable one is called."""
     sequences: Annotated[tuple[str, ...], Field(strict=False)]
     """Input channels in order."""
     grid: GridSettings
@@ -46,16 +48,25 @@ class ClassifierConfig(Section):
 
 @final
 class Ensemble:
-    """The classifiers of a strategy's seeds."""
+    """The classifiers of a strategy's seeds.
+
+    Axes: n = scans, s = sequences, c = classes of which a probability is predicted.
+    """
 
     def __init__(self, config: ClassifierConfig, members: Sequence[nn.Module]) -> None:
         self.config = config
         self.members = list(members)
 
-    def predict_members(self, images: Float[Tensor, "n s ..."]) -> Float[Tensor, "members n"]:
-        """Return each member's probability of the positive class."""
-        positive = self.config.classes.index(self.config.positive)
-        return torch.stack([predict(member, images)[:, positive] for member in self.members])
+    @property
+    def predicted_classes(self) -> tuple[str, ...]:
+        """Classes of which a probability is predicted: the positive one, or all."""
+        positive = self.config.positive
+        return self.config.classes if positive is None else (positive,)
+
+    def predict_members(self, images: Float[Tensor, "n s ..."]) -> Float[Tensor, "members n c"]:
+        """Return each member's probability of each of `predicted_classes`."""
+        chosen = [self.config.classes.index(name) for name in self.predicted_classes]
+        return torch.stack([predict(member, images)[:, chosen] for member in self.members])
 
 
 def write_ensemble(folder: Path, ensemble: Ensemble) -> None:

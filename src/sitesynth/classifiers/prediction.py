@@ -1,6 +1,8 @@
-"""Predicting scans with a strategy's classifier: the table that all statistics start from."""
+"""Predicting scans with a strategy's classifier: the table that all statistics start from.
 
-from collections.abc import Iterable
+Axes: n = scans, c = classes of which a probability is predicted: the positive one, or all.
+"""
+
 from typing import Literal
 
 import numpy as np
@@ -13,7 +15,13 @@ from sitesynth.errors import CohortError
 from sitesynth.images import ImageSet
 
 
-__all__ = ["call", "mean_probability", "predict_labelled", "predict_members"]
+__all__ = [
+    "call",
+    "mean_probability",
+    "predict_labelled",
+    "predict_members",
+    "probability_columns",
+]
 
 DIGITS = 6
 """Decimals of a probability: enough for ranks, and the same text on machines of one kind."""
@@ -21,24 +29,41 @@ DIGITS = 6
 
 def predict_members(
     ensemble: Ensemble, voxels: Float[Tensor, "n s ..."]
-) -> Float64[np.ndarray, "members n"]:
-    """Return each member's probability of the positive class, to `DIGITS` decimals."""
-    members: Float64[np.ndarray, "members n"] = (
+) -> Float64[np.ndarray, "members n c"]:
+    """Return each member's probabilities, to `DIGITS` decimals."""
+    members: Float64[np.ndarray, "members n c"] = (
         ensemble.predict_members(voxels).double().numpy().round(DIGITS)
     )
     return members
 
 
-def mean_probability(members: Float64[np.ndarray, "members n"]) -> Float64[np.ndarray, " n"]:
-    """Return the ensemble's probability, to `DIGITS` decimals."""
-    mean: Float64[np.ndarray, " n"] = members.mean(axis=0).round(DIGITS)
+def mean_probability(members: Float64[np.ndarray, "members n c"]) -> Float64[np.ndarray, "n c"]:
+    """Return the ensemble's probabilities, to `DIGITS` decimals."""
+    mean: Float64[np.ndarray, "n c"] = members.mean(axis=0).round(DIGITS)
     return mean
 
 
-def call(config: ClassifierConfig, probabilities: Iterable[float]) -> list[str]:
-    """Return the class that each scan is called, from its probability of the positive one."""
+def probability_columns(
+    config: ClassifierConfig, probabilities: Float64[np.ndarray, "n c"], *, prefix: str
+) -> dict[str, Float64[np.ndarray, " n"]]:
+    """Return the columns that hold probabilities in a table of predictions.
+
+    One named by the prefix alone for that of the positive class; else `<prefix>_<class>` for each.
+    """
+    if config.positive is not None:
+        return {prefix: probabilities[:, 0]}
+    return {
+        f"{prefix}_{name}": column
+        for name, column in zip(config.classes, probabilities.T, strict=True)
+    }
+
+
+def call(config: ClassifierConfig, probabilities: Float64[np.ndarray, "n c"]) -> list[str]:
+    """Return the class that each scan is called: by the threshold, or the most probable one."""
+    if config.positive is None or config.threshold is None:
+        return [config.classes[number] for number in probabilities.argmax(axis=1)]
     (negative,) = (name for name in config.classes if name != config.positive)
-    return [config.positive if p >= config.threshold else negative for p in probabilities]
+    return [config.positive if p >= config.threshold else negative for p in probabilities[:, 0]]
 
 
 def predict_labelled(
@@ -54,7 +79,9 @@ def predict_labelled(
 
     Returns:
         One row per scan: patient_id, scan_id, site, label (1 for the positive class), probability
-        (mean over seeds), seed_0, seed_1, ..., and the image set's other columns.
+        (mean over seeds), seed_0, seed_1, ..., and the image set's other columns. Where every class
+        is predicted, the label is the class, and each class has its probability_<class>,
+        seed_0_<class>, ...
 
     Raises:
         CohortError: If the images are not what the classifier was trained on.
@@ -73,9 +100,13 @@ def predict_labelled(
     predictions = known.table[identity].copy()
     if label_unit == "scan":
         predictions["patient_id"] += ":" + known.table[config.label]
-    predictions["label"] = (known.table[config.label] == config.positive).astype(int)
-    predictions["probability"] = mean_probability(members)
+    truth = known.table[config.label]
+    is_binary = config.positive is not None
+    predictions["label"] = (truth == config.positive).astype(int) if is_binary else truth
+    shown = probability_columns(config, mean_probability(members), prefix="probability")
     for number, chances in enumerate(members):
-        predictions[f"seed_{number}"] = chances
+        shown |= probability_columns(config, chances, prefix=f"seed_{number}")
+    for name, column in shown.items():
+        predictions[name] = column
     others = [column for column in known.table.columns if column not in {*identity, "split"}]
     return predictions.join(known.table[others])

@@ -232,7 +232,8 @@ class ValidationScore:
     weight_sum: float
     num_scans: int
     hits: tuple[tuple[int, int], ...]
-    """At each of `thresholds()`: positives at or above it, negatives below it."""
+    """At each of `thresholds()`: positives at or above it, negatives below it; empty where every
+    class is predicted, and so none is positive."""
     positives: int
     negatives: int
 
@@ -247,10 +248,20 @@ def thresholds() -> list[float]:
     return [(step + 1) / (NUM_THRESHOLDS + 1) for step in range(NUM_THRESHOLDS)]
 
 
-def score(models: Sequence[nn.Module], held_out: Examples, *, positive: int) -> ValidationScore:
-    """Try models on held-out scans of one site: one alone, or the mean of what several predict."""
+def score(
+    models: Sequence[nn.Module], held_out: Examples, *, positive: int | None
+) -> ValidationScore:
+    """Try models on held-out scans of one site: one alone, or the mean of what several predict.
+
+    Args:
+        models: What to try, together.
+        held_out: The scans.
+        positive: Number of the positive class; None where every class is predicted.
+    """
     if len(models) == 1:
         probabilities = predict(models[0], held_out.images)
+    elif positive is None:
+        probabilities = torch.stack([predict(m, held_out.images) for m in models]).mean(dim=0)
     else:
         each = [predict(model, held_out.images)[:, positive] for model in models]
         chance = torch.stack(each).mean(dim=0)
@@ -260,25 +271,29 @@ def score(models: Sequence[nn.Module], held_out: Examples, *, positive: int) -> 
 
 
 def score_probabilities(
-    probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], *, positive: int
+    probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], *, positive: int | None
 ) -> ValidationScore:
-    """Sum up predictions of one site's held-out scans."""
+    """Sum up predictions of one site's held-out scans; hits are of the positive class, if any."""
     picked = probabilities[torch.arange(len(labels)), labels].clamp_min(1e-6).double()
     counts = labels.bincount(minlength=probabilities.shape[1])
     weights = 1.0 / counts[labels].double()
-    is_positive = labels == positive
-    chance = probabilities[:, positive]
-    hits = tuple(
-        (int((chance[is_positive] >= cut).sum()), int((chance[~is_positive] < cut).sum()))
-        for cut in thresholds()
-    )
+    hits: tuple[tuple[int, int], ...] = ()
+    positives = negatives = 0
+    if positive is not None:
+        is_positive = labels == positive
+        chance = probabilities[:, positive]
+        hits = tuple(
+            (int((chance[is_positive] >= cut).sum()), int((chance[~is_positive] < cut).sum()))
+            for cut in thresholds()
+        )
+        positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
     return ValidationScore(
         loss_sum=float((-picked.log() * weights).sum()),
         weight_sum=float(weights.sum()),
         num_scans=len(labels),
         hits=hits,
-        positives=int(is_positive.sum()),
-        negatives=int((~is_positive).sum()),
+        positives=positives,
+        negatives=negatives,
     )
 
 
@@ -297,8 +312,14 @@ def pool_scores(scores: Sequence[ValidationScore]) -> ValidationScore:
     )
 
 
-def choose_threshold(pooled: ValidationScore) -> float:
-    """Return the threshold of best balanced accuracy; of several, the one nearest to 0.5."""
+def choose_threshold(pooled: ValidationScore) -> float | None:
+    """Return the threshold of best balanced accuracy; of several, the one nearest to 0.5.
+
+    None where every class is predicted: classes are drawn alike in training, so the most probable
+    one is the call of best balanced accuracy, if probabilities are right.
+    """
+    if not pooled.hits:
+        return None
     best = [
         (above / pooled.positives + below / pooled.negatives, -abs(cut - 0.5), cut)
         for (above, below), cut in zip(pooled.hits, thresholds(), strict=True)

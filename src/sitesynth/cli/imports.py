@@ -46,7 +46,11 @@ def _common(command: Command) -> Command:
             show_default=True,
             help="The study whose other knobs study.yaml takes over.",
         ),
-        click.option("--task", metavar="LABEL=CLASS", help="Label to predict, positive class."),
+        click.option(
+            "--task",
+            metavar="LABEL[=CLASS]",
+            help="Label to predict, and the positive class of two; else all.",
+        ),
         click.option(
             "--external",
             multiple=True,
@@ -342,7 +346,7 @@ def _deliver(
         knobs,
         name=name or _name_of(out),
         source=out,
-        task=choose_task(draft, None if task is None else _pair(task, "--task")),
+        task=choose_task(draft, None if task is None else _task_of(task)),
         external=external,
     )
     summary = write_draft(draft, out, study)
@@ -424,6 +428,11 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise SettingsError(f"{option} {text!r} must be two words with = between them.")
     return name, value
+
+
+def _task_of(text: str) -> tuple[str, str | None]:
+    """Return a label, and its positive class where one is named."""
+    return _pair(text, "--task") if "=" in text else (text, None)
 
 
 def _name_of(out: Path) -> str:

@@ -179,14 +179,16 @@ def predict(model: str, table: Path, *, out: Path, renamed: tuple[str, ...]) -> 
     with show_progress(len(scans.table), "predict") as show:
         predictions = predict_table(ensemble, provenance, scans, on_scan=show)
     write_text(out, predictions.to_csv(index=False, lineterminator="\n"))
-    positive = ensemble.config.positive
-    num_positive = int((predictions["call"] == positive).sum())
+    called = ", ".join(
+        f"called {name}: {int((predictions['call'] == name).sum())}"
+        for name in ensemble.predicted_classes
+    )
     unlike = predictions[predictions["warning"] != ""]
     for row in unlike.head(MAX_SHOWN).to_dict("records"):
         click.echo(f"unlike training: {row['scan_id']}: {row['warning']}", err=True)
     if len(unlike) > MAX_SHOWN:
         click.echo(f"and {len(unlike) - MAX_SHOWN} more; see the column `warning`", err=True)
-    click.echo(f"{out}: scans: {len(predictions)}, called {positive}: {num_positive}")
+    click.echo(f"{out}: scans: {len(predictions)}, {called}")
 
 
 def _columns_of(renamed: Sequence[str]) -> dict[str, str]:

@@ -12,15 +12,26 @@ from jaxtyping import Bool, Float
 
 from sitesynth import seeds
 from sitesynth.errors import CohortError
-from sitesynth.evaluation import metrics
+from sitesynth.evaluation.class_summaries import summarize_class_seeds, summarize_classes
 from sitesynth.evaluation.intervals import CONFIDENCE, draw_resamples, percentile_interval
 from sitesynth.evaluation.paired import (
     AucDifference,
+    Discordance,
     adjust_by_holm,
-    auc_difference,
-    compare_calls,
+    compare_correctness,
 )
-from sitesynth.evaluation.predictions import Predictions, check_same_patients
+from sitesynth.evaluation.predictions import (
+    AnyPredictions,
+    ClassPredictions,
+    check_same_patients,
+)
+from sitesynth.evaluation.ranking import (
+    auc_difference_of,
+    auc_of_seeds,
+    class_sizes,
+    resampled_auc_of,
+    who_is_right,
+)
 from sitesynth.evaluation.summaries import summarize, summarize_seeds, with_interval
 
 
@@ -47,6 +58,12 @@ ABOUT_SIGNIFICANCE = (
     "comparisons, is below 0.05. Not significant does not mean equal: see non_inferior, "
     "equivalent and detectable_difference (80 % power, two-sided 5 %, before adjustment)."
 )
+ABOUT_CLASSES = (
+    "Every class is predicted, and the most probable one is called. AUC (macro AUC), Brier, ECE "
+    "and specificity are means over the classes, each against the rest, and every class counts "
+    "alike; sensitivity is the mean recall, as balanced accuracy is. DeLong's variance is carried "
+    "over to the mean of the AUCs; McNemar counts patients called their own class."
+)
 ABOUT_NON_INFERIORITY = (
     "Non-inferior: the lower bounds by DeLong and by paired stratified bootstrap both lie above "
     "minus the margin. Equivalent: the upper bounds also lie below the margin. Their p-values are "
@@ -55,7 +72,6 @@ ABOUT_NON_INFERIORITY = (
 )
 
 Labels = Bool[np.ndarray, " n"]
-Values = Float[np.ndarray, " n"]
 Weights = Float[np.ndarray, "r n"]
 Json = dict[str, Any]
 
@@ -80,11 +96,11 @@ def choose_pairs(strategies: Sequence[str], *, reference: str) -> list[tuple[str
 
 
 def compare_strategies(
-    predictions: Mapping[str, Predictions],
-    thresholds: Mapping[str, float],
+    predictions: Mapping[str, AnyPredictions],
+    thresholds: Mapping[str, float | None],
     *,
     task: str,
-    positive: str,
+    positive: str | None,
     sites: Sequence[str],
     reference: str,
     margin: float,
@@ -96,9 +112,10 @@ def compare_strategies(
 
     Args:
         predictions: By strategy, in reporting order.
-        thresholds: By strategy: the probability from which a patient is called positive.
+        thresholds: By strategy: the probability from which a patient is called positive; None where
+            every class is predicted.
         task: The label that is predicted.
-        positive: Its positive class.
+        positive: Its positive class; None where every class is predicted.
         sites: The external sites, in reporting order; one without patients is reported with n = 0.
         reference: The strategy the others are compared with.
         margin: Largest loss of AUC that still counts as not inferior.
@@ -108,7 +125,9 @@ def compare_strategies(
 
     Returns:
         The content of results/comparison.json: `M` per strategy, overall and per site, and the
-        paired comparisons of `choose_pairs`. What cannot be estimated is None, never NaN.
+        paired comparisons of `choose_pairs`. What cannot be estimated is None, never NaN. Where
+        every class is predicted, `M` is that of `summarize_classes`, and a comparison has the
+        difference of each class's AUC in `classes`.
 
     Raises:
         CohortError: If strategies were tested on different patients, or on a site that is not
@@ -128,7 +147,7 @@ def compare_strategies(
     described: Json = {}
     for name, predicted in predictions.items():
         figures = {
-            scope: summarize(
+            scope: _summarize(
                 predicted,
                 inside,
                 threshold=thresholds[name],
@@ -141,32 +160,37 @@ def compare_strategies(
             "overall": figures.pop("overall"),
             "sites": figures,
             "threshold": thresholds[name],
-            "seeds": summarize_seeds(predicted),
+            "seeds": (
+                summarize_class_seeds(predicted)
+                if isinstance(predicted, ClassPredictions)
+                else summarize_seeds(predicted)
+            ),
         }
-    calls = {
-        name: metrics.call_positive(predicted.probabilities, threshold=thresholds[name])
+    right = {
+        name: who_is_right(predicted, threshold=thresholds[name])
         for name, predicted in predictions.items()
     }
     resampled = {
-        name: metrics.resampled_auc(test.labels, predicted.probabilities, weights)
+        name: resampled_auc_of(predicted, weights)
         for name, predicted in predictions.items()
-        if test.labels.any() and not test.labels.all()
+        if all(class_sizes(test, scopes["overall"]))
     }
     pairs = [
         _Pair(
             a=a,
             b=b,
-            labels=test.labels,
-            scores=(predictions[a].probabilities, predictions[b].probabilities),
-            calls=(calls[a], calls[b]),
+            predictions=(predictions[a], predictions[b]),
+            discordance=compare_correctness(right[a], right[b]),
             seeds=(_known_aucs(predictions[a]), _known_aucs(predictions[b])),
             resampled=resampled[a] - resampled[b] if resampled else None,
         )
         for a, b in choose_pairs(tuple(predictions), reference=reference)
     ]
+    every_class = isinstance(test, ClassPredictions)
     return {
         "task": task,
         "positive": positive,
+        **({"classes": list(test.classes)} if isinstance(test, ClassPredictions) else {}),
         "strategies": described,
         "comparisons": _compare(pairs, margin=margin, scopes={s: scopes[s] for s in sites}),
         # The file's keys are sorted; these are in the order to report them in.
@@ -175,17 +199,34 @@ def compare_strategies(
         "test_sha256": test_sha256,
         "num_resamples": num_resamples,
         "confidence": CONFIDENCE,
-        "notes": [ABOUT_INTERVALS, ABOUT_SIGNIFICANCE, ABOUT_NON_INFERIORITY],
+        "notes": [
+            ABOUT_INTERVALS,
+            ABOUT_SIGNIFICANCE,
+            ABOUT_NON_INFERIORITY,
+            *([ABOUT_CLASSES] if every_class else []),
+        ],
     }
 
 
-def _known_aucs(predicted: Predictions) -> list[float]:
+def _summarize(
+    predicted: AnyPredictions,
+    inside: Labels,
+    *,
+    threshold: float | None,
+    weights: Weights,
+    rng: np.random.Generator,
+) -> Json:
+    if isinstance(predicted, ClassPredictions):
+        return summarize_classes(predicted, inside, weights=weights, rng=rng)
+    return summarize(predicted, inside, threshold=threshold, weights=weights, rng=rng)
+
+
+def _known_aucs(predicted: AnyPredictions) -> list[float]:
     """Return the AUC of each training alone; none if a class has no patient."""
-    aucs = [metrics.auc(predicted.labels, scores) for scores in predicted.by_seed]
-    return [value for value in aucs if value is not None]
+    return [value for value in auc_of_seeds(predicted) if value is not None]
 
 
-def _draw_by_site(test: Predictions, *, num_resamples: int, seed: int) -> Weights:
+def _draw_by_site(test: AnyPredictions, *, num_resamples: int, seed: int) -> Weights:
     """Draw each site's resamples from its own generator, so that no site shifts another's."""
     sites = np.array(test.sites)
     weights = np.zeros((num_resamples, len(sites)))
@@ -206,18 +247,38 @@ class _Pair:
 
     a: str
     b: str
-    labels: Labels
-    scores: tuple[Values, Values]
-    calls: tuple[Labels, Labels]
+    predictions: tuple[AnyPredictions, AnyPredictions]
+    discordance: Discordance
+    """Of patients called their own class."""
     seeds: tuple[Sequence[float], Sequence[float]]
     """The AUC of each training alone; empty if a class has no patient."""
     resampled: Float[np.ndarray, " r"] | None
     """Differences of AUC in paired resamples; None if a class has no patient."""
 
+    @property
+    def everyone(self) -> Labels:
+        """All patients, as a group."""
+        return np.ones(len(self.predictions[0].labels), dtype=bool)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Patients of each class."""
+        return class_sizes(self.predictions[0], self.everyone)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes, where all are predicted."""
+        test = self.predictions[0]
+        return test.classes if isinstance(test, ClassPredictions) else None
+
+    def difference(self, inside: Labels) -> AucDifference | None:
+        """Compare the AUCs on some of the patients."""
+        return auc_difference_of(*self.predictions, inside)
+
 
 def _compare(pairs: Sequence[_Pair], *, margin: float, scopes: Mapping[str, Labels]) -> list[Json]:
     """Test every pair, and adjust the p-values for their number."""
-    differences = [auc_difference(pair.labels, *pair.scores) for pair in pairs]
+    differences = [pair.difference(pair.everyone) for pair in pairs]
     known = [found.p for found in differences if found is not None]
     # A class has no patient for one pair if and only if for all.
     adjusted: list[float | None] = [*adjust_by_holm(known)] or [None] * len(pairs)
@@ -235,20 +296,23 @@ def _compare_pair(
     margin: float,
     scopes: Mapping[str, Labels],
 ) -> Json:
-    discordance = compare_calls(pair.labels, *pair.calls)
+    discordance, classes = pair.discordance, pair.classes
     entry: Json = {
         "a": pair.a,
         "b": pair.b,
-        "n": len(pair.labels),
-        "positives": int(pair.labels.sum()),
+        "n": sum(pair.sizes),
+        "positives": pair.sizes[1] if classes is None else None,
         "mcnemar_p": discordance.exact_p,
         "mcnemar_p_corrected": discordance.corrected_p,
         "n_discordant": discordance.num_patients,
         "only_a_right": discordance.only_first,
         "only_b_right": discordance.only_second,
         "margin": margin,
-        "sites": _compare_at_sites(pair, scopes),
+        "sites": _tell_each({site: pair.difference(inside) for site, inside in scopes.items()}),
     }
+    if classes is not None:
+        entry["counts"] = dict(zip(classes, pair.sizes, strict=True))
+        entry["classes"] = _compare_classes(pair)
     if difference is None or pair.resampled is None or p_holm is None:
         nothing = with_interval(None, None)
         entry |= dict.fromkeys(
@@ -285,25 +349,36 @@ def _compare_pair(
     return entry | {"statement": _state(entry)}
 
 
-def _compare_at_sites(pair: _Pair, scopes: Mapping[str, Labels]) -> Json:
-    """Return the difference at each site, with p-values adjusted over the sites."""
-    found = {
-        site: auc_difference(pair.labels[inside], pair.scores[0][inside], pair.scores[1][inside])
-        for site, inside in scopes.items()
-    }
-    known = {site: difference for site, difference in found.items() if difference is not None}
+def _compare_classes(pair: _Pair) -> Json:
+    """Return the difference in AUC of each class against the rest, on all patients."""
+    first, second = pair.predictions
+    if not (isinstance(first, ClassPredictions) and isinstance(second, ClassPredictions)):
+        return {}
+    return _tell_each(
+        {
+            name: auc_difference_of(
+                first.one_against_rest(number), second.one_against_rest(number), pair.everyone
+            )
+            for number, name in enumerate(first.classes)
+        }
+    )
+
+
+def _tell_each(found: Mapping[str, AucDifference | None]) -> Json:
+    """Return the difference at each site or of each class, with p-values adjusted over them."""
+    known = {name: difference for name, difference in found.items() if difference is not None}
     adjusted = dict(
         zip(known, adjust_by_holm([difference.p for difference in known.values()]), strict=True)
     )
     return {
-        site: {
+        name: {
             "auc_difference": with_interval(None, None)
             if difference is None
             else with_interval(difference.value, difference.interval()),
             "delong_p": None if difference is None else difference.p,
-            "delong_p_holm": adjusted.get(site),
+            "delong_p_holm": adjusted.get(name),
         }
-        for site, difference in found.items()
+        for name, difference in found.items()
     }
 
 
@@ -349,17 +424,29 @@ def _state(entry: Json) -> str:
         shown = f"non-inferiority at a margin of {margin:g} is not shown"
     return (
         f"{entry['a']} against {entry['b']} in {entry['n']} external patients "
-        f"({entry['positives']} positive): AUC {change} (95 % interval {found['low']:+.3f} to "
+        f"({_composition(entry)}): {_figure(entry)} {change} (95 % interval {found['low']:+.3f} to "
         f"{found['high']:+.3f}), {verdict} ({_shown_p(entry['delong_p'])}, adjusted "
         f"{_shown_p(entry['delong_p_holm'])}){power}; {shown}."
     )
 
 
+def _composition(entry: Json) -> str:
+    """Say how many patients there are of the positive class, or of each."""
+    if entry["positives"] is not None:
+        return f"{entry['positives']} positive"
+    return ", ".join(f"{count} {name}" for name, count in entry["counts"].items())
+
+
+def _figure(entry: Json) -> str:
+    return "AUC" if entry["positives"] is not None else "macro AUC"
+
+
 def _undefined(pair: _Pair) -> str:
-    return (
-        f"{pair.a} against {pair.b} in {len(pair.labels)} external patients: all of one class, so "
-        "no AUC is defined and nothing is shown."
-    )
+    who = f"{pair.a} against {pair.b} in {sum(pair.sizes)} external patients"
+    if pair.classes is None:
+        return f"{who}: all of one class, so no AUC is defined and nothing is shown."
+    absent = [name for name, count in zip(pair.classes, pair.sizes, strict=True) if not count]
+    return f"{who}: none is {' or '.join(absent)}, so no macro AUC is defined; nothing is shown."
 
 
 def _shown_p(p: float) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "brier",
     "call_positive",
     "ece",
+    "ece_of_outcomes",
     "placements",
     "reliability_bins",
     "resampled_auc",
@@ -45,8 +46,14 @@ Weights = Float[np.ndarray, "r n"]
 Resampled = Float[np.ndarray, " r"]
 
 
-def call_positive(probabilities: Values, *, threshold: float) -> Labels:
-    """Call positive whoever's probability is at least `threshold`."""
+def call_positive(probabilities: Values, *, threshold: float | None) -> Labels:
+    """Call positive whoever's probability is at least `threshold`.
+
+    Raises:
+        ValueError: If there is none, as where every class is predicted and none is positive.
+    """
+    if threshold is None:
+        raise ValueError("a positive class is called from a threshold, but there is none")
     return probabilities >= threshold
 
 
@@ -152,9 +159,14 @@ def simulate_calibrated_ece(
         rng: Source of the simulated labels.
     """
     simulated = rng.random((num_resamples, len(probabilities))) < probabilities
-    gaps = (simulated - probabilities) @ _membership(probabilities)
-    simulated_ece: Resampled = np.abs(gaps).sum(axis=1) / len(probabilities)
-    return simulated_ece
+    return ece_of_outcomes(simulated, probabilities)
+
+
+def ece_of_outcomes(outcomes: Bool[np.ndarray, "r n"], probabilities: Values) -> Resampled:
+    """Return the ECE of these probabilities for each of several outcomes of the same patients."""
+    gaps = (outcomes - probabilities) @ _membership(probabilities)
+    ece_of_each: Resampled = np.abs(gaps).sum(axis=1) / len(probabilities)
+    return ece_of_each
 
 
 def resampled_auc(labels: Labels, scores: Values, weights: Weights) -> Resampled:

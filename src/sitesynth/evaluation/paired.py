@@ -25,11 +25,14 @@ from sitesynth.evaluation.metrics import placements
 
 
 __all__ = [
+    "TINY",
     "AucDifference",
     "Discordance",
     "adjust_by_holm",
     "auc_difference",
     "compare_calls",
+    "compare_correctness",
+    "rank_alike",
 ]
 
 POWER = 0.8
@@ -187,8 +190,13 @@ def auc_difference(labels: Labels, first: Values, second: Values) -> AucDifferen
         num_positives=num_positives,
         num_negatives=num_negatives,
         standard_error=standard_error,
-        same_ranking=bool(np.array_equal(_ranks(first), _ranks(second))),
+        same_ranking=rank_alike(first, second),
     )
+
+
+def rank_alike(first: Values, second: Values) -> bool:
+    """Tell whether two classifiers put everyone in the same order."""
+    return bool(np.array_equal(_ranks(first), _ranks(second)))
 
 
 def _ranks(scores: Values) -> np.ndarray:
@@ -238,7 +246,11 @@ def compare_calls(labels: Labels, first: Labels, second: Labels) -> Discordance:
         first: Whom the first classifier calls positive, at its own threshold.
         second: Whom the second does, at its own.
     """
-    first_right, second_right = first == labels, second == labels
+    return compare_correctness(first == labels, second == labels)
+
+
+def compare_correctness(first_right: Labels, second_right: Labels) -> Discordance:
+    """Count on whom exactly one of two classifiers is right, of however many classes."""
     return Discordance(
         only_first=int((first_right & ~second_right).sum()),
         only_second=int((second_right & ~first_right).sum()),

@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from sitesynth.errors import CohortError
-from sitesynth.evaluation.intervals import auc_interval
-from sitesynth.evaluation.metrics import auc
-from sitesynth.evaluation.paired import auc_difference
-from sitesynth.evaluation.predictions import Predictions
+from sitesynth.evaluation.predictions import AnyPredictions, ClassPredictions
+from sitesynth.evaluation.ranking import auc_difference_of, auc_of, class_sizes
 from sitesynth.evaluation.summaries import with_interval
 
 
@@ -57,7 +55,7 @@ class Subgroup:
 
 
 def read_attributes(
-    path: Path, predictions: Predictions, *, covariates: Sequence[str], sequences: Sequence[str]
+    path: Path, predictions: AnyPredictions, *, covariates: Sequence[str], sequences: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
     """Read what predictions.csv says of each patient beside its predictions.
 
@@ -105,7 +103,7 @@ def find_subgroups(attributes: Mapping[str, Sequence[str]]) -> list[Subgroup]:
 
 
 def compare_subgroups(
-    predictions: Mapping[str, Predictions],
+    predictions: Mapping[str, AnyPredictions],
     groups: Sequence[Subgroup],
     *,
     reference: str,
@@ -119,37 +117,35 @@ def compare_subgroups(
         reference: The strategy the others are compared with.
         min_patients: Of each class, for a group to be judged.
     """
-    labels = predictions[reference].labels
+    test = predictions[reference]
     told = []
     for group in groups:
-        inside = labels[group.inside]
-        positives = int(inside.sum())
-        is_judged = min(positives, len(inside) - positives) >= min_patients
+        sizes = class_sizes(test, group.inside)
+        every_class = isinstance(test, ClassPredictions)
         entry: Json = {
             "covariate": group.covariate,
             "value": group.value,
-            "n": len(inside),
-            "positives": positives,
+            "n": sum(sizes),
+            "positives": None if every_class else sizes[1],
             "strategies": {},
         }
-        if is_judged:
-            scores = {name: p.probabilities[group.inside] for name, p in predictions.items()}
+        if isinstance(test, ClassPredictions):
+            entry["counts"] = dict(zip(test.classes, sizes, strict=True))
+        if min(sizes) >= min_patients:
             entry["strategies"] = {
-                name: _judge(inside, scores[name], None if name == reference else scores[reference])
-                for name in predictions
+                name: _judge(predicted, None if name == reference else test, group.inside)
+                for name, predicted in predictions.items()
             }
         told.append(entry)
     return {"min_patients": min_patients, "groups": told}
 
 
 def _judge(
-    labels: Bool[np.ndarray, " n"],
-    scores: Float[np.ndarray, " n"],
-    beside: Float[np.ndarray, " n"] | None,
+    predicted: AnyPredictions, beside: AnyPredictions | None, inside: Bool[np.ndarray, " n"]
 ) -> Json:
-    difference = None if beside is None else auc_difference(labels, scores, beside)
+    difference = None if beside is None else auc_difference_of(predicted, beside, inside)
     return {
-        "auc": with_interval(auc(labels, scores), auc_interval(labels, scores)),
+        "auc": with_interval(*auc_of(predicted, inside)),
         "auc_difference": with_interval(None, None)
         if difference is None
         else with_interval(difference.value, difference.interval()),

@@ -21,10 +21,19 @@ from sitesynth.evaluation.intervals import (
     weighted_interval,
     wilson_interval,
 )
-from sitesynth.evaluation.predictions import Predictions
+from sitesynth.evaluation.predictions import AnyPredictions, Predictions
 
 
-__all__ = ["summarize", "summarize_points", "summarize_seeds", "with_interval"]
+__all__ = [
+    "describe_aucs",
+    "deviations",
+    "strata_of",
+    "summarize",
+    "summarize_calls",
+    "summarize_points",
+    "summarize_seeds",
+    "with_interval",
+]
 
 Labels = Bool[np.ndarray, " n"]
 Values = Float[np.ndarray, " n"]
@@ -44,7 +53,7 @@ def summarize(
     predicted: Predictions,
     inside: Labels,
     *,
-    threshold: float,
+    threshold: float | None,
     weights: Weights,
     rng: np.random.Generator,
 ) -> Json:
@@ -57,8 +66,21 @@ def summarize(
         weights: How often each resample drew each patient of `predicted`.
         rng: Source of the labels that a calibrated classifier's ECE is simulated with.
     """
+    calls = metrics.call_positive(predicted.probabilities, threshold=threshold)
+    return summarize_calls(predicted, calls, inside, weights=weights, rng=rng)
+
+
+def summarize_calls(
+    predicted: Predictions,
+    called: Labels,
+    inside: Labels,
+    *,
+    weights: Weights,
+    rng: np.random.Generator,
+) -> Json:
+    """Return the contract's `M`, as `summarize`, of patients who were called by whatever rule."""
     labels, probabilities = predicted.labels[inside], predicted.probabilities[inside]
-    calls = metrics.call_positive(probabilities, threshold=threshold)
+    calls = called[inside]
     found = metrics.sensitivity(labels, calls)
     spared = metrics.specificity(labels, calls)
     of_positives = wilson_interval(int(calls[labels].sum()), int(labels.sum()))
@@ -86,14 +108,22 @@ def summarize(
         "sensitivity": with_interval(found, of_positives),
         "specificity": with_interval(spared, of_negatives),
     }
-    strata = [
+    return figures | _summarize_calibration(
+        labels,
+        probabilities,
+        strata=strata_of(predicted, inside),
+        weights=weights[:, inside],
+        rng=rng,
+    )
+
+
+def strata_of(predicted: AnyPredictions, inside: Labels) -> list[str]:
+    """Name the site and class of some patients: the groups that are resampled within themselves."""
+    return [
         f"{site} {label}"
         for site, label, is_inside in zip(predicted.sites, predicted.labels, inside, strict=True)
         if is_inside
     ]
-    return figures | _summarize_calibration(
-        labels, probabilities, strata=strata, weights=weights[:, inside], rng=rng
-    )
 
 
 def _summarize_calibration(
@@ -112,7 +142,7 @@ def _summarize_calibration(
     around_brier, around_ece = None, None
     # Strata of one patient each give every resample the same patients: no width can be known.
     if len(set(strata)) < len(strata):
-        influences = _deviations(np.square(probabilities - labels), strata)
+        influences = deviations(np.square(probabilities - labels), strata)
         resampled = metrics.resampled_brier(labels, probabilities, weights)
         around_brier = bca_interval(brier, resampled, influences)
         resampled = metrics.resampled_ece(labels, probabilities, weights)
@@ -132,7 +162,7 @@ def _summarize_calibration(
     }
 
 
-def _deviations(values: Values, strata: Sequence[str]) -> Values:
+def deviations(values: Values, strata: Sequence[str]) -> Values:
     """Return each value minus the mean of its stratum."""
     _, numbers = np.unique(np.asarray(strata), return_inverse=True)
     means = np.bincount(numbers, values) / np.bincount(numbers)
@@ -142,11 +172,15 @@ def _deviations(values: Values, strata: Sequence[str]) -> Values:
 
 def summarize_seeds(predicted: Predictions) -> Json:
     """Return the overall AUC of each training seed alone, and how much they vary."""
-    aucs = [metrics.auc(predicted.labels, scores) for scores in predicted.by_seed]
+    return describe_aucs([metrics.auc(predicted.labels, scores) for scores in predicted.by_seed])
+
+
+def describe_aucs(aucs: Sequence[float | None]) -> Json:
+    """Return AUCs, their number, mean and standard deviation."""
     known = [value for value in aucs if value is not None]
     return {
         "n": len(aucs),
-        "auc": aucs,
+        "auc": list(aucs),
         "auc_mean": fmean(known) if known else None,
         "auc_sd": stdev(known) if len(known) > 1 else None,
     }
@@ -159,7 +193,7 @@ def with_interval(value: float | None, interval: Interval | None) -> Json:
     return {"value": value, "low": interval.low, "high": interval.high}
 
 
-def summarize_points(predicted: Predictions, *, threshold: float) -> dict[str, float]:
+def summarize_points(predicted: Predictions, *, threshold: float | None) -> dict[str, float]:
     """Return a strategy's figures of merit without intervals, flat, for a run's metrics.
 
     `auc` is over all sites, `auc.<site>` over one; a figure that a site cannot have, for want of a

@@ -21,7 +21,7 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     columns = [*order["sites"], "overall"]
     sizes = scopes[order["strategies"][0]]
     header = ["strategy", *columns]
-    counts = ["", *(f"n={sizes[c]['n']}, {sizes[c]['positives']} positive" for c in columns)]
+    counts = ["", *(_composition(sizes[column]) for column in columns)]
     rows = [
         [name, *(_shown(found[column]["auc"]) for column in columns)]
         for name, found in scopes.items()
@@ -41,7 +41,7 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     names = ["difference", "AUC", "DeLong p", "Holm", "McNemar p", f"non-inferior ({margin:g})"]
     return "\n".join(
         [
-            f"External AUC [95 % interval], {comparison['task']}: {comparison['positive']}",
+            _title(comparison),
             "",
             *_align([header, counts, *rows], rule_after=2),
             "",
@@ -55,6 +55,20 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _title(comparison: Mapping[str, Any]) -> str:
+    if comparison["positive"] is None:
+        classes = ", ".join(comparison["classes"])
+        return f"External macro AUC [95 % interval], {comparison['task']}: {classes}"
+    return f"External AUC [95 % interval], {comparison['task']}: {comparison['positive']}"
+
+
+def _composition(sizes: Mapping[str, Any]) -> str:
+    """Say how many patients there are, and of the positive class or of each in order."""
+    if sizes["positives"] is None:
+        return f"n={sizes['n']} ({'/'.join(str(count) for count in sizes['counts'].values())})"
+    return f"n={sizes['n']}, {sizes['positives']} positive"
 
 
 def _align(rows: Sequence[Sequence[str]], *, rule_after: int) -> list[str]:

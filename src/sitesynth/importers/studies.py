@@ -22,7 +22,7 @@ def draft_study(
     *,
     name: str,
     source: Path,
-    task: tuple[str, str],
+    task: tuple[str, str | None],
     external: tuple[str, ...],
 ) -> Settings:
     """Describe a study of an imported cohort.
@@ -32,13 +32,13 @@ def draft_study(
         knobs: A study whose every other knob is taken over.
         name: Name of the new study.
         source: The folder that the cohort is written to.
-        task: The label to predict, and its positive class.
+        task: The label to predict, and its positive class; None predicts every class.
         external: Sites that are only tested on; empty takes the smallest site that has every
             class of the task, the smallest if none has.
 
     Raises:
         CohortError: If a site is not there, or the grid has another number of axes.
-        SettingsError: If the study is not valid, e.g. because the task has three classes.
+        SettingsError: If the study is not valid, e.g. because one class of three is positive.
     """
     is_plane = any(
         path.suffix.lower() in PICTURE_SUFFIXES
@@ -80,8 +80,10 @@ def draft_study(
     return check_settings(raw, named=f"the study of {source}")
 
 
-def choose_task(draft: Draft, wanted: tuple[str, str] | None) -> tuple[str, str]:
+def choose_task(draft: Draft, wanted: tuple[str, str | None] | None) -> tuple[str, str | None]:
     """Return the task: the one that is asked for, or the first label of two classes.
+
+    Where no label has two, every class of the first is predicted.
 
     Raises:
         CohortError: If the cohort has no such label or class.
@@ -90,10 +92,12 @@ def choose_task(draft: Draft, wanted: tuple[str, str] | None) -> tuple[str, str]
     if wanted is None:
         binary = [name for name, classes in labels.items() if len(classes) == TWO]
         name = (binary or list(labels))[0]
-        return name, labels[name][-1]
-    if wanted[1] not in labels.get(wanted[0], ()):
+        return name, labels[name][-1] if name in binary else None
+    label, positive = wanted
+    if label not in labels or (positive is not None and positive not in labels[label]):
+        asked = label if positive is None else f"{label}={positive}"
         raise CohortError(
-            f"--task {wanted[0]}={wanted[1]} is no label and class of the cohort; there are "
+            f"--task {asked} is no label and class of the cohort; there are "
             f"{ {name: list(classes) for name, classes in labels.items()} }."
         )
     return wanted

@@ -55,7 +55,7 @@ def open_problem(
     sites: Sequence[str],
     label: str,
     classes: Sequence[str],
-    positive: str,
+    positive: str | None,
     classifier: ClassifierSettings,
     mixing: MixingSettings,
     seed: int,
@@ -68,7 +68,7 @@ def open_problem(
         sites: The training sites.
         label: The task's label column.
         classes: Its classes, in order.
-        positive: The class whose probability is predicted.
+        positive: The class whose probability is predicted; None predicts every class.
         classifier: The `classifier` section of params.yaml.
         mixing: The `mixing` section of params.yaml.
         seed: Root seed of the study.
@@ -95,7 +95,7 @@ def open_problem(
             for site, drawn in pool.items()
         },
         validators={
-            site: validator_of(examples, positive=classes.index(positive))
+            site: validator_of(examples, classes=classes, positive=positive)
             for site, examples in held_out.items()
         },
         classes=classes,

@@ -43,7 +43,14 @@ def describe_classifier(
     return Contents(
         inputs=[*IDENTITY, *(Column(name, "binary", required=False) for name in names)],
         outputs=[
-            Column("probability", "double", required=True),
+            *(
+                Column(f"probability{suffix}", "double", required=True)
+                for suffix in (
+                    [f"_{name}" for name in config["classes"]]
+                    if config["positive"] is None
+                    else [""]
+                )
+            ),
             Column("call", "string", required=True),
             Column("warning", "string", required=True),
         ],
@@ -100,11 +107,7 @@ def _classifier_card(
     lines = [
         f"# Classifier of {config['label']}, strategy {config['strategy']}",
         "",
-        (
-            f"Probability of {config['positive']} among {', '.join(config['classes'])}, the mean "
-            f"of {config['classifier']['num_seeds']} trainings of a DenseNet. Called "
-            f"{config['positive']} from {config['threshold']:g}."
-        ),
+        _what_is_told(config),
         "",
         "## Asked",
         "",
@@ -115,9 +118,14 @@ def _classifier_card(
             f"{config['grid']['region']}."
         ),
         "",
-        f"## Found in {found['n']} external patients ({found['positives']} {config['positive']})",
+        f"## Found in {found['n']} external patients ({_composition(found, config)})",
         "",
         *[f"- {name}: {_shown(found[name])}" for name in figures],
+        *[
+            f"- {name} against the rest: auc {_shown(told['auc'])}, recall "
+            f"{_shown(told['sensitivity'])}"
+            for name, told in found.get("classes", {}).items()
+        ],
         "",
         "| site | patients | AUC |",
         "|---|---|---|",
@@ -135,6 +143,26 @@ def _classifier_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _what_is_told(config: Mapping[str, Any]) -> str:
+    classes, trainings = ", ".join(config["classes"]), config["classifier"]["num_seeds"]
+    if config["positive"] is None:
+        return (
+            f"Probabilities of {classes}, each the mean of {trainings} trainings of a DenseNet. "
+            "Called the most probable one. The figures below are means over the classes."
+        )
+    return (
+        f"Probability of {config['positive']} among {classes}, the mean "
+        f"of {trainings} trainings of a DenseNet. Called "
+        f"{config['positive']} from {config['threshold']:g}."
+    )
+
+
+def _composition(found: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    if config["positive"] is None:
+        return ", ".join(f"{count} {name}" for name, count in found["counts"].items())
+    return f"{found['positives']} {config['positive']}"
 
 
 def _shown(found: Mapping[str, float | None]) -> str:

@@ -77,8 +77,10 @@ def gates_of_classifier(
             verdicts == [True],
         ),
         _below("the external calibration error's", found["ece"], settings.max_ece),
-        _above("the positive class's external recall's", found["sensitivity"], settings.min_recall),
-        _above("the other class's external recall's", found["specificity"], settings.min_recall),
+        *(
+            _above(f"{whose} external recall's", recall, settings.min_recall)
+            for whose, recall in _recalls(found).items()
+        ),
         _leakage_gate(provenance, test_patients),
     ]
     if strategy.startswith(LEARN_FROM_GENERATORS):
@@ -87,6 +89,16 @@ def gates_of_classifier(
             for site, verdict in sorted(privacy.items())
         ]
     return gates
+
+
+def _recalls(found: Mapping[str, Any]) -> dict[str, Mapping[str, float | None]]:
+    """Return the recall of every class, by whose it is."""
+    if "classes" in found:
+        return {f"{name}'s": told["sensitivity"] for name, told in found["classes"].items()}
+    return {
+        "the positive class's": found["sensitivity"],
+        "the other class's": found["specificity"],
+    }
 
 
 def _above(whose: str, found: Mapping[str, float | None], limit: float) -> Gate:

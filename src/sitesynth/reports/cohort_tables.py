@@ -130,21 +130,28 @@ def covariate_table(
     images: Mapping[str, ImageSet], *, cohort: CohortSettings, task: TaskSettings
 ) -> Table:
     """Return how the sites' patients and scanners differ."""
+    shown = cohort.labels[task.label] if task.positive is None else (task.positive,)
     rows = []
     for site, found in images.items():
         table = found.table
         known = table[task.label][table[task.label] != ""]
-        share = float((known == task.positive).mean()) if len(known) else None
+        shares = [float((known == name).mean()) if len(known) else None for name in shown]
         rows.append(
             [
                 head(site),
-                number(f"{show_percent(share)} %"),
+                *(number(f"{show_percent(share)} %") for share in shares),
                 *(text(_describe(table[name])) for name in cohort.covariates),
             ]
         )
     return Table(
         "How the hospitals differ",
-        [[head("Hospital"), column(task.positive), *(head(name) for name in cohort.covariates)]],
+        [
+            [
+                head("Hospital"),
+                *(column(name) for name in shown),
+                *(head(name) for name in cohort.covariates),
+            ]
+        ],
         rows,
         "Numbers are mean ± standard deviation over scans; words are the most frequent first.",
     )

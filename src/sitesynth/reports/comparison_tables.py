@@ -1,6 +1,6 @@
 """Tables of how good the strategies are, from results/comparison.json."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sitesynth.reports.findings import find_comparison, judge
@@ -30,8 +30,14 @@ Json = Mapping[str, Any]
 OVERALL = "overall"
 
 
-def results_table(comparison: Json, *, negative: str) -> Table:
-    """Return the study's main table, in the shape of CATphishing's Table 4."""
+def results_table(comparison: Json, *, negative: str | None) -> Table:
+    """Return the study's main table, in the shape of CATphishing's Table 4.
+
+    Args:
+        comparison: Content of results/comparison.json.
+        negative: The class that is not positive; None where every class is predicted, and each has
+            its rows.
+    """
     order, positive = comparison["order"], comparison["positive"]
     margin = comparison["comparisons"][0]["margin"] if comparison["comparisons"] else 0.0
     scopes = [*order["sites"], OVERALL]
@@ -44,17 +50,28 @@ def results_table(comparison: Json, *, negative: str) -> Table:
         column("DeLong", note="p, Holm's below"),
         head("Non-inferior", note=f"margin {margin:g}"),
     ]
-    metrics = (
-        ("ACC, %", "accuracy", show_percent),
-        (f"SEN ({positive}), %", "sensitivity", show_percent),
-        (f"SPE ({negative}), %", "specificity", show_percent),
-        ("AUC", "auc", show_score),
-    )
+    metrics: list[tuple[str, str | None, str, Callable[[float | None], str]]] = [
+        ("ACC, %", None, "accuracy", show_percent),
+        (f"SEN ({positive}), %", None, "sensitivity", show_percent),
+        (f"SPE ({negative}), %", None, "specificity", show_percent),
+        ("AUC", None, "auc", show_score),
+    ]
+    if negative is None:
+        classes = comparison["classes"]
+        metrics = [
+            ("ACC, %", None, "accuracy", show_percent),
+            *((f"SEN ({name}), %", name, "sensitivity", show_percent) for name in classes),
+            ("AUC, mean", None, "auc", show_score),
+            *((f"AUC ({name})", name, "auc", show_score) for name in classes),
+        ]
     rows = []
     for strategy in order["strategies"]:
         found = _scopes_of(comparison, strategy)
-        for line, (name, key, show) in enumerate(metrics):
-            cells = [head(name), *(number(show(found[s][key]["value"])) for s in scopes)]
+        for line, (name, of_class, key, show) in enumerate(metrics):
+            told = {
+                s: found[s] if of_class is None else found[s]["classes"][of_class] for s in scopes
+            }
+            cells = [head(name), *(number(show(told[s][key]["value"])) for s in scopes)]
             if line == 0:
                 cells = [head(strategy, rows=len(metrics)), *cells]
                 cells += _tests(comparison, strategy, rows=len(metrics))
@@ -63,9 +80,21 @@ def results_table(comparison: Json, *, negative: str) -> Table:
         f"Results on the external hospitals, and tests against {comparison['reference']}",
         [header],
         rows,
-        "The shape of Table 4 in the CATphishing paper. Sensitivity and specificity are at each "
-        "strategy's own threshold, chosen on validation patients. McNemar compares decisions, "
+        f"The shape of Table 4 in the CATphishing paper. {_how_called(negative)} McNemar compares "
+        "decisions, "
         "DeLong compares AUCs; a p-value above 0.05 does not show that two strategies are equal.",
+    )
+
+
+def _how_called(negative: str | None) -> str:
+    if negative is None:
+        return (
+            "A patient is called the most probable class; SEN is a class's recall, and a class's "
+            "AUC is against the rest. The mean counts every class alike."
+        )
+    return (
+        "Sensitivity and specificity are at each strategy's own threshold, chosen on validation "
+        "patients."
     )
 
 
@@ -125,7 +154,8 @@ def figures_of_merit_table(comparison: Json) -> Table:
     rows = []
     for strategy in comparison["order"]["strategies"]:
         found = _scopes_of(comparison, strategy)
-        threshold = show_score(comparison["strategies"][strategy]["threshold"])
+        limit = comparison["strategies"][strategy]["threshold"]
+        threshold = "most probable class" if limit is None else f"threshold {show_score(limit)}"
         for line, (name, key) in enumerate(metrics):
             values = [
                 number(
@@ -134,7 +164,7 @@ def figures_of_merit_table(comparison: Json) -> Table:
                 )
                 for scope in scopes
             ]
-            label = head(strategy, note=f"threshold {threshold}", rows=len(metrics))
+            label = head(strategy, note=threshold, rows=len(metrics))
             rows.append([*([label] if line == 0 else []), head(name), *values])
     sizes = {scope: _sizes(first[scope], comparison["positive"]) for scope in scopes}
     return Table(
@@ -269,8 +299,11 @@ def _scopes_of(comparison: Json, strategy: str) -> dict[str, Json]:
     return {**found["sites"], OVERALL: found["overall"]}
 
 
-def _sizes(found: Json, positive: str) -> str:
+def _sizes(found: Json, positive: str | None) -> str:
     # One line or two, but never broken inside a number's name.
+    if positive is None:
+        counts = [f"{show_count(size)}\u00a0{name}" for name, size in found["counts"].items()]
+        return ", ".join([f"n\u00a0=\u00a0{show_count(found['n'])}", *counts])
     positives = f"{show_count(found['positives'])}\u00a0{positive}"
     return f"n\u00a0=\u00a0{show_count(found['n'])}, {positives}"
 

@@ -82,7 +82,7 @@ def question(comparison: Json, *, training: Sequence[str]) -> str:
     return (
         f"Can {_counted(len(training), 'hospital')} share generators of synthetic scans, instead "
         "of their scans or the many rounds of federated learning, and still get a classifier of "
-        f"{comparison['task']} ({comparison['positive']} or not) that is as good at "
+        f"{comparison['task']} ({_told_apart(comparison)}) that is as good at "
         f"{_counted(len(external), 'hospital')} it has never seen?"
     )
 
@@ -95,23 +95,39 @@ def answer(comparison: Json) -> Finding:
         return Finding(Verdict.UNDEFINED, "The study compares no strategy with another.")
     verdict = judge(entry)
     scope = (
-        f"{entry['n']} patients ({entry['positives']} {comparison['positive']}) of "
+        f"{entry['n']} patients ({_composition(comparison, entry)}) of "
         f"{_counted(len(comparison['order']['sites']), 'external hospital')}"
     )
     if verdict is Verdict.UNDEFINED:
+        lacking = "are of one class" if comparison["positive"] else "lack a class"
         return Finding(
-            verdict, f"The study cannot tell: the {scope} are of one class, so no AUC is defined."
+            verdict, f"The study cannot tell: the {scope} {lacking}, so no AUC is defined."
         )
     reached = comparison["strategies"][subject]["overall"]["auc"]["value"]
     difference = entry["auc_difference"]
     measured = (
-        f"on {scope}, a classifier {describe_strategy(subject)} reached an AUC of "
+        f"on {scope}, a classifier {describe_strategy(subject)} reached "
+        f"{'an AUC' if comparison['positive'] else 'a mean AUC of the classes'} of "
         f"{show_score(reached)}, {_change(difference['value'])} one "
         f"{describe_strategy(comparison['reference'])} (95 % interval of the difference "
         f"{show_signed(difference['low'])} to {show_signed(difference['high'])})"
     )
     opening, meaning = _meaning(verdict, entry)
     return Finding(verdict, f"{opening}: {measured}; {meaning}.")
+
+
+def _told_apart(comparison: Json) -> str:
+    """Say between which classes the study decides."""
+    if comparison["positive"] is not None:
+        return f"{comparison['positive']} or not"
+    *others, last = comparison["classes"]
+    return f"{', '.join(others)} or {last}"
+
+
+def _composition(comparison: Json, entry: Json) -> str:
+    if comparison["positive"] is not None:
+        return f"{entry['positives']} {comparison['positive']}"
+    return ", ".join(f"{size} {name}" for name, size in entry["counts"].items())
 
 
 def _meaning(verdict: Verdict, entry: Json) -> tuple[str, str]:

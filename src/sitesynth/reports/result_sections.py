@@ -7,7 +7,8 @@ import numpy as np
 from sitesynth import seeds
 from sitesynth.evaluation.intervals import draw_resamples
 from sitesynth.evaluation.metrics import auc
-from sitesynth.evaluation.predictions import Predictions
+from sitesynth.evaluation.predictions import AnyPredictions, ClassPredictions, Predictions
+from sitesynth.evaluation.ranking import auc_of, auc_of_seeds, class_sizes
 from sitesynth.reports.comparison_tables import (
     auc_table,
     comparison_table,
@@ -26,7 +27,7 @@ from sitesynth.reports.figures import (
 )
 from sitesynth.reports.numbers import show_interval, show_score
 from sitesynth.reports.page import Gallery, Items, Section
-from sitesynth.reports.panels import strategy_styles
+from sitesynth.reports.panels import Figure, strategy_styles
 from sitesynth.reports.study import LOCAL, Results, Study
 
 
@@ -37,6 +38,7 @@ __all__ = [
     "results_section",
     "roc_section",
     "seeds_section",
+    "views_of",
 ]
 
 
@@ -91,19 +93,63 @@ def results_section(study: Study, results: Results) -> Section:
 def roc_section(study: Study, results: Results) -> Section:
     """Show what each strategy trades between sensitivity and specificity."""
     reference = results.comparison["reference"]
-    styles = strategy_styles(list(results.predictions))
     test = next(iter(results.predictions.values()))
     if not _has_both(test):
-        return Section("roc", "ROC curves", "All external patients are of one class.", [])
+        return Section("roc", "ROC curves", _lacking(test), [])
     weights = draw_resamples(
         [f"{site} {label}" for site, label in zip(test.sites, test.labels, strict=True)],
         num_resamples=study.num_resamples,
         rng=seeds.numpy_generator(study.seed, "report", "bands"),
     )
+    note = (
+        f"Each strategy beside {reference}. The band is the pointwise 95 % interval of "
+        f"sensitivity, by {study.num_resamples} resamples of patients."
+    )
+    galleries = []
+    for name, views in views_of(results.predictions).items():
+        title = "All external hospitals" if name is None else f"{name} against the rest"
+        overall = _overall_curves(results, views, weights)
+        galleries.append(Gallery(title, overall, note, "narrow"))
+        if name is None:
+            galleries.append(
+                Gallery(
+                    "By hospital",
+                    _curves_by_site(study, results, views),
+                    "Curves of few patients are steps, and uncertain.",
+                    "narrow",
+                )
+            )
+    return Section("roc", "ROC curves", "", galleries)
+
+
+def _lacking(test: AnyPredictions) -> str:
+    if isinstance(test, ClassPredictions):
+        return "A class has no external patient."
+    return "All external patients are of one class."
+
+
+def views_of(predictions: Mapping[str, AnyPredictions]) -> dict[str | None, dict[str, Predictions]]:
+    """Return the predictions of each class against the rest; of a positive class, under None."""
+    views: dict[str | None, dict[str, Predictions]] = {}
+    for strategy, predicted in predictions.items():
+        if isinstance(predicted, ClassPredictions):
+            for number, name in enumerate(predicted.classes):
+                views.setdefault(name, {})[strategy] = predicted.one_against_rest(number)
+        else:
+            views.setdefault(None, {})[strategy] = predicted
+    return views
+
+
+def _overall_curves(
+    results: Results, views: Mapping[str, Predictions], weights: np.ndarray
+) -> list[Figure]:
+    """Draw each strategy's curve of all external patients beside the reference's."""
+    reference = results.comparison["reference"]
+    styles = strategy_styles(list(views))
     overall = []
-    for name, predicted in results.predictions.items():
+    for name, predicted in views.items():
         curve = predicted.labels, predicted.probabilities
-        beside = {} if name == reference else {reference: _curve(results.predictions[reference])}
+        beside = {} if name == reference else {reference: _curve(views[reference])}
         overall.append(
             draw_roc(
                 beside | {name: curve},
@@ -114,16 +160,24 @@ def roc_section(study: Study, results: Results) -> Section:
                 stage=f"evaluate@{name}",
             )
         )
+    return overall
+
+
+def _curves_by_site(
+    study: Study, results: Results, views: Mapping[str, Predictions]
+) -> list[Figure]:
+    """Draw the strategies' curves at each hospital that has both classes."""
+    styles, test = strategy_styles(list(views)), next(iter(views.values()))
     by_site = []
     for site in results.comparison["order"]["sites"]:
         inside = np.array([name == site for name in test.sites])
         labels = test.labels[inside]
         if labels.all() or not labels.any():
             continue
-        shown = [n for n in results.predictions if not n.startswith(LOCAL)]
+        shown = [n for n in views if not n.startswith(LOCAL)]
         by_site.append(
             draw_roc(
-                {n: (labels, results.predictions[n].probabilities[inside]) for n in shown},
+                {n: (labels, views[n].probabilities[inside]) for n in shown},
                 styles=styles,
                 band=None,
                 title=site,
@@ -131,54 +185,41 @@ def roc_section(study: Study, results: Results) -> Section:
                 stage="compare",
             )
         )
-    return Section(
-        "roc",
-        "ROC curves",
-        "",
-        [
-            Gallery(
-                "All external hospitals",
-                overall,
-                f"Each strategy beside {reference}. The band is the pointwise 95 % interval of "
-                f"sensitivity, by {study.num_resamples} resamples of patients.",
-                "narrow",
-            ),
-            Gallery(
-                "By hospital",
-                by_site,
-                "Curves of few patients are steps, and uncertain.",
-                "narrow",
-            ),
-        ],
-    )
+    return by_site
 
 
 def calibration_section(results: Results) -> Section:
     """Show whether probabilities can be taken at their word."""
     styles = strategy_styles(list(results.predictions))
-    figures = []
-    for name, predicted in results.predictions.items():
-        found = results.comparison["strategies"][name]["overall"]
-        figures.append(
-            draw_reliability(
-                predicted.labels,
-                predicted.probabilities,
-                style=styles[name],
-                title=name,
-                caption=f"ECE {show_score(found['ece']['value'])} (by chance alone "
-                f"{show_score(found['ece_if_calibrated']['value'])}), Brier "
-                f"{show_score(found['brier']['value'])}; slope "
-                f"{show_score(found['calibration_slope']['value'])} "
-                f"({show_interval(found['calibration_slope'], is_signed=False)}).",
-                stage=f"evaluate@{name}",
+    galleries = []
+    for of_class, views in views_of(results.predictions).items():
+        figures = []
+        for name, predicted in views.items():
+            found = results.comparison["strategies"][name]["overall"]
+            if of_class is not None:
+                found = found["classes"][of_class]
+            figures.append(
+                draw_reliability(
+                    predicted.labels,
+                    predicted.probabilities,
+                    style=styles[name],
+                    title=name,
+                    caption=f"ECE {show_score(found['ece']['value'])} (by chance alone "
+                    f"{show_score(found['ece_if_calibrated']['value'])}), Brier "
+                    f"{show_score(found['brier']['value'])}; slope "
+                    f"{show_score(found['calibration_slope']['value'])} "
+                    f"({show_interval(found['calibration_slope'], is_signed=False)}).",
+                    stage=f"evaluate@{name}",
+                )
             )
-        )
+        title = "" if of_class is None else f"{of_class} or not"
+        galleries.append(Gallery(title, figures, "", "narrow"))
     note = (
         "Of patients given a probability, how many were positive? A calibrated classifier lies on "
         "the dashed line. A dot's area is its number of patients. A slope below 1 says that "
         "probabilities are too extreme, above 1 too timid."
     )
-    return Section("calibration", "Calibration", note, [Gallery("", figures, "", "narrow")])
+    return Section("calibration", "Calibration", note, galleries)
 
 
 def comparisons_section(results: Results) -> Section:
@@ -201,8 +242,8 @@ def seeds_section(results: Results) -> Section:
     """Show how much the luck of one training matters."""
     by_seed, together = {}, {}
     for name, predicted in results.predictions.items():
-        values = [auc(predicted.labels, scores) for scores in predicted.by_seed]
-        all_of_them = auc(predicted.labels, predicted.probabilities)
+        values = auc_of_seeds(predicted)
+        all_of_them, _ = auc_of(predicted, np.ones(len(predicted.labels), dtype=bool))
         if all_of_them is not None:
             by_seed[name] = [value for value in values if value is not None]
             together[name] = all_of_them
@@ -239,5 +280,5 @@ def _auc_of(predicted: Predictions) -> str:
     return show_score(auc(predicted.labels, predicted.probabilities))
 
 
-def _has_both(predicted: Predictions) -> bool:
-    return bool(predicted.labels.any() and not predicted.labels.all())
+def _has_both(predicted: AnyPredictions) -> bool:
+    return all(class_sizes(predicted, np.ones(len(predicted.labels), dtype=bool)))

@@ -9,6 +9,7 @@ from sitesynth.reports.audit_sections import (
     privacy_section,
     quality_section,
 )
+from sitesynth.reports.class_sections import class_sections
 from sitesynth.reports.data_sections import data_section, images_section, training_section
 from sitesynth.reports.exchange_tables import exchange_table, registry_table, scale_table
 from sitesynth.reports.figures import Line, draw_lines
@@ -43,6 +44,7 @@ def build_page(study: Study, results: Results) -> Page:
         key_figures=_key_figures(results),
         sections=[
             results_section(study, results),
+            *class_sections(results),
             roc_section(study, results),
             calibration_section(results),
             comparisons_section(results),

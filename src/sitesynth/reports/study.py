@@ -8,7 +8,7 @@ from typing import Any, final
 import pandas as pd
 
 from sitesynth.errors import MissingInputError
-from sitesynth.evaluation.predictions import Predictions, read_evaluations
+from sitesynth.evaluation.predictions import AnyPredictions, read_evaluations
 from sitesynth.images import ImageSet, read_images
 from sitesynth.privacy.pairs import NearestPairs, read_pairs
 from sitesynth.settings import CohortSettings, GridSettings, SiteSettings, TaskSettings
@@ -46,8 +46,10 @@ class Study:
         return self.cohort.labels[self.task.label]
 
     @property
-    def negative(self) -> str:
-        """The class that is not the positive one."""
+    def negative(self) -> str | None:
+        """The class that is not the positive one; None where every class is predicted."""
+        if self.task.positive is None:
+            return None
         return next(name for name in self.classes if name != self.task.positive)
 
 
@@ -63,7 +65,7 @@ class Results:
     registry: Json
     mixing: Json
     frozen: Json
-    predictions: Mapping[str, Predictions]
+    predictions: Mapping[str, AnyPredictions]
     """By strategy, in reporting order."""
     checks: Mapping[str, Json]
     cards: Mapping[str, Json]

@@ -62,6 +62,13 @@ def _interval(group: Json, difference: Json, style: Style) -> Interval:
     return Interval(name, difference["value"], difference["low"], difference["high"], style)
 
 
+def _composition(group: Json) -> str:
+    """Count the positive patients, or those of each class."""
+    if group["positives"] is None:
+        return ", ".join(show_count(size) for size in group["counts"].values())
+    return show_count(group["positives"])
+
+
 def _table(results: Results, *, subject: str | None) -> Table:
     comparison = results.comparison
     shown = [name for name in (comparison["reference"], subject) if name is not None]
@@ -75,7 +82,7 @@ def _table(results: Results, *, subject: str | None) -> Table:
                 *([head(group["covariate"], rows=size)] if group["covariate"] != before else []),
                 head(group["value"]),
                 number(show_count(group["n"])),
-                number(show_count(group["positives"])),
+                number(_composition(group)),
                 *(
                     number(ABSENT)
                     if entry is None
@@ -101,7 +108,7 @@ def _table(results: Results, *, subject: str | None) -> Table:
                 head("Of"),
                 head("Group"),
                 column("n"),
-                column(comparison["positive"]),
+                column(comparison["positive"] or ", ".join(comparison["classes"])),
                 *(column(name) for name in shown),
                 column("Difference"),
             ]

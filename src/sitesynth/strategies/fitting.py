@@ -51,7 +51,7 @@ def fit_strategy(
     mixes: Mapping[str, Mix],
     label: str,
     classes: Sequence[str],
-    positive: str,
+    positive: str | None,
     grid: GridSettings,
     intensity: IntensitySettings,
     classifier: ClassifierSettings,
@@ -69,7 +69,7 @@ def fit_strategy(
         mixes: By name: how much of the pool to learn from.
         label: The task's label column.
         classes: Its classes, in order.
-        positive: The class whose probability is predicted.
+        positive: The class whose probability is predicted; None predicts every class.
         grid: How scans were brought to their grid; kept with the classifier.
         intensity: How intensities were brought to [0, 1]; kept with the classifier.
         classifier: The `classifier` section of params.yaml.
@@ -161,7 +161,7 @@ class SiteLoader:
 
     label: str
     classes: tuple[str, ...]
-    positive: str
+    positive: str | None
 
     def load(self, images: ImageSet, origin: str) -> Examples:
         """Load the labelled scans of one site."""
@@ -170,4 +170,4 @@ class SiteLoader:
     def validator(self, images: ImageSet) -> Validator:
         """Return a site's offer to try models on its validation scans."""
         held_out = load_held_out(images, label=self.label, classes=self.classes)
-        return validator_of(held_out, positive=self.classes.index(self.positive))
+        return validator_of(held_out, classes=self.classes, positive=self.positive)

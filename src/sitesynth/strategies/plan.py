@@ -22,8 +22,8 @@ class Plan(Section):
     classes: Names
     """Its classes, in order."""
 
-    positive: str
-    """The class whose probability is predicted."""
+    positive: str | None
+    """The class whose probability is predicted; None predicts every class."""
 
     sequences: Names
     """Input channels, in order."""

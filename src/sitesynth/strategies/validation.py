@@ -31,11 +31,18 @@ def load_held_out(images: ImageSet, *, label: str, classes: Sequence[str]) -> Ex
     return examples_of([held_out], label=label, classes=classes, origins=["real"])
 
 
-def validator_of(held_out: Examples, *, positive: int) -> Validator:
-    """Return the site's offer to try models on these scans."""
+def validator_of(held_out: Examples, *, classes: Sequence[str], positive: str | None) -> Validator:
+    """Return the site's offer to try models on these scans.
+
+    Args:
+        held_out: The scans.
+        classes: Classes of the task's label, in order.
+        positive: The positive one; None where every class is predicted.
+    """
+    number = None if positive is None else classes.index(positive)
 
     def validate(models: Sequence[nn.Module]) -> ValidationScore:
-        return score(models, held_out, positive=positive)
+        return score(models, held_out, positive=number)
 
     return validate
 

@@ -5,11 +5,13 @@ import torch
 
 from sitesynth import seeds
 from sitesynth.classifiers.training import (
+    Examples,
     augment,
     balance,
     choose_threshold,
     draw_weighted,
     pool_scores,
+    score,
     score_probabilities,
     thresholds,
 )
@@ -88,3 +90,36 @@ def test_the_threshold_separates_what_can_be_separated() -> None:
 
     assert choose_threshold(told) == pytest.approx(0.65)
     assert len(thresholds()) == 19
+
+
+def test_where_every_class_is_predicted_no_threshold_is_chosen() -> None:
+    """Classes at .5, .2 and .1: the mean of their log losses, and no hits to choose by."""
+    chances = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.2, 0.3], [0.6, 0.3, 0.1]])
+    told = score_probabilities(chances, torch.tensor([0, 1, 2]), positive=None)
+
+    assert told.loss == pytest.approx(-float(torch.tensor([0.5, 0.2, 0.1]).log().mean()))
+    assert told.hits == ()
+    assert choose_threshold(pool_scores([told, told])) is None
+    assert pool_scores([told, told]).loss == pytest.approx(told.loss)
+
+
+def test_members_are_tried_together_on_every_class() -> None:
+    """Two members that are sure of another class each: the mean gives either one half."""
+    images = torch.zeros(2, 1, 2, 2)
+    held_out = Examples(
+        images, torch.ones(2, 1, dtype=torch.bool), torch.tensor([0, 1]), torch.ones(2).double()
+    )
+    told = score([Sure(0), Sure(1)], held_out, positive=None)
+
+    assert told.loss == pytest.approx(float(torch.tensor(2.0).log()), rel=1e-4)
+
+
+class Sure(torch.nn.Module):
+    """A classifier of three that is always sure of one class."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(30.0 * torch.eye(3)[number])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(len(images), 3)

@@ -112,7 +112,7 @@ def test_one_hospital_is_told_to_join_another(
         (("--code", "idh=1"), "--code 'idh=1' must be OURS:THEIRS=CODE"),
         (("--column", "idh"), "--column 'idh' must be two words with ="),
         (("--label", "grade"), "--label 'grade' must be two words with ="),
-        (("--task", "idh"), "--task 'idh' must be two words with ="),
+        (("--task", "idh="), "--task 'idh=' must be two words with ="),
     ],
 )
 def test_an_option_that_says_nothing_is_refused(

@@ -151,6 +151,18 @@ def test_a_task_that_is_no_label_is_refused(ucsf: Draft) -> None:
         choose_task(ucsf, ("idh", "mutated"))
 
 
+def test_a_task_without_a_positive_class_is_of_all_classes(
+    ucsf: Draft, knobs: Settings, tmp_path: Path
+) -> None:
+    task = choose_task(ucsf, ("tumour_type", None))
+    study = draft_study(ucsf, knobs, name="s", source=tmp_path, task=task, external=())
+
+    assert study.task.positive is None
+    assert study.classes == ("glioblastoma", "astrocytoma", "oligodendroglioma")
+    with pytest.raises(CohortError, match="--task glioma is no label"):
+        choose_task(ucsf, ("glioma", None))
+
+
 def test_knobs_of_a_plane_do_not_fit_volumes(ucsf: Draft, tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="images have 3 axes, but the grid of study 'cxr'"):
         study_of(ucsf, load_settings(ROOT / "studies" / "cxr.yaml"), tmp_path)

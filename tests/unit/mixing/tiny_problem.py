@@ -72,7 +72,8 @@ def open_tiny(liar: str | None = None, num_steps: int = 4) -> MixingProblem:
 
 def validator(scope: str) -> Validator:
     """Return a site's offer, on scans that are as labelled."""
-    return validator_of(examples(scope, 8, lies=False), positive=1)
+    held_out = examples(scope, 8, lies=False)
+    return validator_of(held_out, classes=CLASSES, positive=CLASSES[1])
 
 
 SCANS = {

@@ -137,3 +137,15 @@ def test_a_generator_passes_only_if_its_card_says_so(
     card: dict[str, Any], value: str, *, passed: bool
 ) -> None:
     assert gates_of_generator(card) == [Gate("the privacy gate", value, passed)]
+
+
+def test_every_class_must_be_recalled() -> None:
+    """Of three classes the third is not: its gate alone refuses."""
+    classes = {
+        name: {"sensitivity": {"value": low + 0.1, "low": low, "high": low + 0.2}}
+        for name, low in (("glioblastoma", 0.8), ("astrocytoma", 0.6), ("oligodendroglioma", 0.3))
+    }
+    (gate,) = judged("federated", comparison(classes=classes))
+
+    assert gate.rule == "oligodendroglioma's external recall's 95 % interval lies above 0.5"
+    assert gate.value == [0.3, 0.5]

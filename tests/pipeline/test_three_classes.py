@@ -1,0 +1,104 @@
+"""The tumour type of the phantom consortium, tiny: every stage, from scans to the page.
+
+Slow: a whole study.
+"""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.pipeline.in_process import ROOT, run_study
+
+
+CLASSES = ["glioblastoma", "astrocytoma", "oligodendroglioma"]
+PATIENTS = 20
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning"),
+]
+
+
+def tiny(params: dict[str, Any]) -> dict[str, Any]:
+    """Shrink the study; 10, 5 and 5 patients of the classes at each site."""
+    sites = {"all": ["alder", "birch", "elm"], "training": ["alder", "birch"], "external": ["elm"]}
+    params |= {"sites": sites, "overrides": {site: {} for site in sites["all"]}}
+    params["strategies"] = ["local-alder", "centralized", "federated", "synthetic", "augmented"]
+    phantom = params["phantom"]
+    phantom["astrocytoma_fraction"] = 0.5
+    changed = {"num_patients": PATIENTS, "mutant_fraction": 0.5, "spacing_mm": [6.0, 6.0, 8.0]}
+    phantom["sites"] = {site: phantom["sites"][site] | changed for site in sites["all"]}
+    params["check"]["min_patients_per_class"] = 2
+    params["split"]["validation_fraction"] = 0.4
+    params["grid"] |= {"shape": [16, 16, 16], "spacing_mm": [7.0, 7.0, 7.0]}
+    params["autoencoder"] |= {"channels": [8, 8], "latent_channels": 8, "num_steps": 3}
+    params["diffusion"] |= {"patch": [2, 2, 2], "width": 32, "depth": 1, "num_steps": 3}
+    params["sampling"] |= {"num_steps": 2, "num_per_class": 6}
+    params["quality"] |= {"num_pairs": 10, "num_resamples": 100}
+    params["privacy"] |= {"num_splits": 20, "min_held_out": 4}
+    params["classifier"] |= {"num_steps": 6, "validate_every": 3, "num_seeds": 2}
+    params["mixing"] |= {"num_trials": 3, "num_random": 2, "max_total": 30, "min_per_class": 4}
+    params["mixing"] |= {"num_steps": 4, "validate_every": 2, "num_finalists": 1}
+    params["federated"] |= {"num_rounds": 2}
+    params["evaluation"] |= {"num_resamples": 200, "min_subgroup": 2}
+    return params
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a study of three classes that was run."""
+    text = (ROOT / "studies/tumour-type.yaml").read_text(encoding="utf-8")
+    params = tiny(YAML(typ="safe", pure=True).load(text))
+    with pytest.MonkeyPatch.context() as patch:
+        return run_study(tmp_path_factory.mktemp("three") / "study", params, patch)
+
+
+def test_every_strategy_is_judged_on_every_class(study: Path) -> None:
+    found = json.loads((study / "results/comparison.json").read_text())
+
+    assert (found["task"], found["positive"], found["classes"]) == ("tumour_type", None, CLASSES)
+    assert set(found["strategies"]) == {
+        "local-alder", "centralized", "federated", "synthetic", "augmented"
+    }  # fmt: skip
+    for told in found["strategies"].values():
+        assert told["threshold"] is None
+        for group in (told["overall"], told["sites"]["elm"]):
+            assert group["counts"] == dict(zip(CLASSES, (10, 5, 5), strict=True))
+            assert [sum(row) for row in group["confusion"]["counts"]] == [10, 5, 5]
+            for one in (group, *group["classes"].values()):
+                for metric in ("auc", "accuracy", "balanced_accuracy", "sensitivity", "ece"):
+                    assert one[metric]["low"] <= one[metric]["value"] <= one[metric]["high"]
+    pairs = {(pair["a"], pair["b"]) for pair in found["comparisons"]}
+    assert {("synthetic", "centralized"), ("federated", "centralized")} <= pairs
+
+
+def test_each_class_is_drawn_and_mixed(study: Path) -> None:
+    """The pool and every mix hold three classes, as many as were asked for."""
+    with (study / "data/synthetic/alder/table.csv").open(newline="") as file:
+        drawn = Counter(row["tumour_type"] for row in csv.DictReader(file))
+    mixes = json.loads((study / "results/mixing.json").read_text())["mixes"]
+
+    assert drawn == dict.fromkeys(CLASSES, 6)
+    assert mixes["equal"] == {site: dict.fromkeys(CLASSES, 5) for site in ("alder", "birch")}
+
+
+def test_the_registry_asks_for_every_classs_recall(study: Path) -> None:
+    models = json.loads((study / "results/registry.json").read_text())["models"]
+    rules = [
+        gate["rule"] for model in models for gate in model["gates"] if "recall" in gate["rule"]
+    ]
+
+    assert {rule.split("'s external")[0] for rule in rules} == set(CLASSES)
+
+
+def test_the_page_shows_who_is_called_what(study: Path) -> None:
+    page = (study / "results/report/index.html").read_text()
+
+    assert "called oligodendroglioma" in page
+    assert "oligodendroglioma against the rest" in page
+    assert 'src="http' not in page
