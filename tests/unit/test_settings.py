@@ -261,6 +261,16 @@ def test_a_search_that_cannot_work_is_refused(
         load_settings(write(study))
 
 
+@pytest.mark.parametrize("percentages", [[50, 100], [0, 100, 50], [0, 50, 50]])
+def test_a_curve_ascends_from_the_real_scans_alone(
+    study: Study, write: Write, percentages: list[int]
+) -> None:
+    study["supplementation"]["percentages"] = percentages
+
+    with pytest.raises(SettingsError, match="must ascend from 0, the real scans alone"):
+        load_settings(write(study))
+
+
 def test_a_missing_params_file_is_told_who_writes_it(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"params\.yaml does not exist; `sitesynth study use"):
         load_settings(tmp_path / "params.yaml")
