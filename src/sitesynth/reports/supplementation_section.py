@@ -69,6 +69,7 @@ def _draw(found: Json) -> Figure:
                 axes.plot([at] * len(dots), dots, ".", color=INK, markersize=2.5)
         axes.set_xticks(range(len(percentages)), [str(p) for p in percentages])
         axes.set(xlabel="synthetic scans, % of the real ones", ylabel="external AUC")
+        axes.yaxis.set_major_formatter("{x:.2f}")
         axes.legend(loc="best", borderaxespad=0.2)
         svg = to_svg(canvas)
     told = "; ".join(
