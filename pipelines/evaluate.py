@@ -1,9 +1,14 @@
 """Try one strategy's classifier on the frozen external sites."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipelines._stage import In, Out, main
 from sitesynth.classifiers.ensemble import read_ensemble
 from sitesynth.classifiers.prediction import predict_labelled
+from sitesynth.classifiers.provenance import read_provenance
 from sitesynth.evaluation.class_summaries import summarize_points_of
+from sitesynth.evaluation.figures import draw_predictions
 from sitesynth.evaluation.predictions import read_predictions
 from sitesynth.images import pool, read_images
 from sitesynth.settings import CohortSettings, SiteSettings
@@ -35,17 +40,28 @@ def run(
             "test_sha256": read_json(splits / "frozen.json")["test_sha256"],
         },
     )
-    tracked.log_metrics(
-        summarize_points_of(
-            read_predictions(predictions / "predictions.csv"), threshold=ensemble.config.threshold
-        )
-    )
+    predicted = read_predictions(predictions / "predictions.csv")
+    tracked.log_metrics(summarize_points_of(predicted, threshold=ensemble.config.threshold))
+    for name, figure in draw_predictions(predicted, title=strategy):
+        tracked.log_figure(name, figure)
+    tracked.log_params({"strategy": strategy, **_counts(read_provenance(model))})
     tracked.log_dataset(
         "external/test",
         digest=read_json(splits / "frozen.json")["test_sha256"],
         num_scans=len(table),
         context="testing",
     )
+
+
+def _counts(provenance: Mapping[str, Any] | None) -> dict[str, int]:
+    """Return what tells strategies apart in MLflow; nothing of a classifier made elsewhere."""
+    if provenance is None:
+        return {}
+    scans = provenance["scans"]
+    return {
+        "sites": len({site for counts in scans.values() for site in counts}),
+        **{f"{origin}_scans": sum(counts.values()) for origin, counts in scans.items()},
+    }
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from sitesynth.settings import (
 )
 from sitesynth.storage import read_json, write_json
 from sitesynth.strategies.catalogue import members
-from sitesynth.strategies.fitting import fit_strategy, visible_scans
+from sitesynth.strategies.fitting import count_learned, fit_strategy, visible_scans
 from sitesynth.tracking import OnStep, Run
 
 
@@ -101,6 +101,13 @@ def run(
     write_json(
         model / PROVENANCE,
         describe_fit(
+            scans=count_learned(
+                strategy,
+                images,
+                read_json(mixes)["mixes"],
+                sites=sites.training,
+                label=task.label,
+            ),
             offered={
                 site: read_images(images / site) for site in members(strategy, sites.training)
             },

@@ -38,6 +38,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
+from mlflow import Image
 from mlflow.entities import (
     Dataset,
     DatasetInput,
@@ -232,6 +233,8 @@ class _Copy:
                 case "tags":
                     tags = [RunTag(name, value) for name, value in last["tags"].items()]
                     self.client.log_batch(self.run, tags=tags)
+                case "params":
+                    self._log_params(last["params"])
                 case "dataset":
                     profile = json.dumps({"num_scans": last["num_scans"]})
                     self._log_dataset(last["name"], last["digest"], last["context"], profile)
@@ -239,10 +242,8 @@ class _Copy:
                     self._log_nested(last)
         for few in _chunks(metrics, MAX_METRICS):
             self.client.log_batch(self.run, metrics=few)
-        if last.get("event") == "end":
-            self._end(last["status"], last["time_ms"])
-        elif not is_alive:
-            self._end("KILLED", last.get("time_ms"))
+        if last.get("event") == "end" or not is_alive:
+            self._end(last.get("status", "KILLED"), last.get("time_ms"))
 
     def _new_events(self) -> Iterator[dict[str, Any]]:
         with (self.folder / EVENTS).open("rb") as file:
@@ -262,9 +263,7 @@ class _Copy:
             self.run = found[0].info.run_id
         else:
             self.run = self._create(start)
-        params = [Param(name, value) for name, value in _flattened(start["params"])]
-        for few in _chunks(params, MAX_PARAMS):
-            self.client.log_batch(self.run, params=few)
+        self._log_params(start["params"])
         for name, digest in start["inputs"].items():
             self._log_dataset(name, digest, "input", None)
 
@@ -283,6 +282,24 @@ class _Copy:
             self.experiment, start_time=start["time_ms"], tags=tags, run_name=start["name"]
         )
         return str(run.info.run_id)
+
+    def _log_params(self, told: Mapping[str, Any]) -> None:
+        params = [Param(name, value) for name, value in _flattened(told)]
+        for few in _chunks(params, MAX_PARAMS):
+            self.client.log_batch(self.run, params=few)
+
+    def _log_images(self) -> None:
+        """Let each figure be an image of the run too: the UI lays those of several runs in a grid.
+
+        MLflow adds a random name to the figure's, so that what an earlier copy has logged is asked.
+        """
+        figures = sorted((self.folder / ARTIFACTS).rglob("*.png"))
+        listed = self.client.list_artifacts(self.run, "images") if figures else []
+        known = {Path(found.path).name.partition("+")[0] for found in listed}
+        for figure in figures:
+            key = "-".join(figure.relative_to(self.folder / ARTIFACTS).with_suffix("").parts)
+            if key not in known:
+                self.client.log_image(self.run, Image(str(figure)), key=key)
 
     def _log_dataset(self, name: str, digest: str, context: str, profile: str | None) -> None:
         dataset = Dataset(name, digest[:MAX_DIGEST], "local", "{}", profile=profile)
@@ -318,6 +335,7 @@ class _Copy:
         if self.run:
             if (self.folder / ARTIFACTS).exists():
                 self.client.log_artifacts(self.run, str(self.folder / ARTIFACTS))
+                self._log_images()
             self.client.set_terminated(self.run, status, time_ms)
             if status == "FINISHED":
                 self._become_current()

@@ -46,6 +46,7 @@ __all__ = [
     "Settings",
     "SiteSettings",
     "SplitSettings",
+    "SupplementationSettings",
     "TaskSettings",
     "check_settings",
     "load_settings",
@@ -514,6 +515,30 @@ class MixingSettings(Section):
         return self
 
 
+class SupplementationSettings(Section):
+    """A curve: external AUC against the number of synthetic scans, added to real ones or alone.
+
+    It describes the study and chooses nothing in it.
+    """
+
+    percentages: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
+    """Synthetic scans in percent of the real ones, ascending from 0, which is the reference; []
+    measures nothing. The pool, `sampling.num_per_class`, bounds them."""
+
+    num_seeds: Count
+    """Replicates of each point: trainings, each on scans of its own drawn from the pool."""
+
+    @field_validator("percentages")
+    @classmethod
+    def _ascend_from_zero(cls, percentages: tuple[int, ...]) -> tuple[int, ...]:
+        if percentages and (percentages[0] != 0 or list(percentages) != sorted(set(percentages))):
+            raise ValueError(
+                f"percentages {list(percentages)} must ascend from 0, the real scans alone, e.g. "
+                "[0, 50, 100]; [] measures nothing"
+            )
+        return percentages
+
+
 class FederatedSettings(Section):
     """Federated averaging (McMahan et al., 2017), and ways to steady, shorten and damp it."""
 
@@ -672,6 +697,7 @@ class Settings(Section):
     privacy: PrivacySettings
     classifier: ClassifierSettings
     mixing: MixingSettings
+    supplementation: SupplementationSettings
     federated: FederatedSettings
     evaluation: EvaluationSettings
     registry: RegistrySettings
@@ -710,6 +736,11 @@ def _disagreements(settings: Settings) -> Iterator[str]:
     yield from _site_disagreements(settings)
     yield from _grid_disagreements(settings)
     yield from _mixing_disagreements(settings)
+    if settings.supplementation.percentages and settings.task.positive is None:
+        yield (
+            f"supplementation.percentages {list(settings.supplementation.percentages)} ask for a "
+            "curve of one AUC, and task.positive is null; name a positive class, or set [] here"
+        )
     if settings.federated.num_rounds > settings.classifier.num_steps:
         yield (
             f"federated.num_rounds {settings.federated.num_rounds} exceeds "

@@ -89,6 +89,10 @@ class Run(Protocol):
         """Set tags of the run, by which runs are searched."""
         ...
 
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record what the run was made of besides its settings: MLflow compares runs by it."""
+        ...
+
     def log_nested(
         self,
         name: str,
@@ -145,6 +149,9 @@ class Silent:
         """Do nothing."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def log_params(self, params: Mapping[str, object]) -> None:
         """Do nothing."""
 
     def log_nested(
@@ -279,6 +286,9 @@ class _JournalRun:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self.write("tags", tags=dict(tags))
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        self.write("params", params=dict(params))
 
     def log_nested(
         self,

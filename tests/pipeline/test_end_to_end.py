@@ -49,6 +49,7 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
     params["classifier"] |= {"num_steps": 6, "validate_every": 3, "num_seeds": 2}
     params["mixing"] |= {"num_trials": 3, "num_random": 2, "max_total": 20, "min_per_class": 4}
     params["mixing"] |= {"num_steps": 4, "validate_every": 2, "num_finalists": 1}
+    params["supplementation"] |= {"percentages": [0, 50], "num_seeds": 1}
     params["federated"] |= {"num_rounds": 2}
     params["evaluation"] |= {"num_resamples": 200}
     params["overrides"] = {site: {} for site in params["sites"]["all"]}

@@ -38,6 +38,8 @@ def test_without_an_engine_nothing_is_sent(tmp_path: Path) -> None:
     assert lines[0] == "member,step,loss,validation_loss"
     assert [line.rsplit(",", 2)[0] for line in lines[1:]] == ["0,2", "0,4", "1,2", "1,4"]
     assert read_json(written / "traffic.json") is None
+    counted = read_json(written / "model/provenance.json")["scans"]
+    assert counted == {"real": dict.fromkeys(tiny.SITES, 8), "synthetic": {}}
 
 
 @pytest.mark.slow

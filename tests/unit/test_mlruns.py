@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from mlflow.entities import Run
 
 from sitesynth.mlruns import Mlruns
@@ -107,6 +108,34 @@ def test_a_trial_that_was_copied_before_is_not_made_twice(
 
     trials = [r for r in runs(mlruns, "trial-twice") if r.data.tags["stage"] == "tune/nested"]
     assert len(trials) == 1
+
+
+def test_what_a_run_was_made_of_is_among_its_params(mlruns: Mlruns) -> None:
+    with record_run(
+        "evaluate", None, study="made-of", params={"seed": 3}, inputs={}, tags={}
+    ) as run:
+        run.log_params({"strategy": "synthetic", "real_scans": 0})
+    mlruns.copy_journals()
+
+    (found,) = stage_runs(mlruns, "made-of")
+    assert found.data.params == {"seed": "3", "strategy": "synthetic", "real_scans": "0"}
+
+
+def test_a_figure_is_an_image_of_its_run_once(mlruns: Mlruns, tmp_path: Path) -> None:
+    """MLflow's charts lay images of several runs side by side; a second copy adds none."""
+    with record_run("evaluate", None, study="pictured", params={}, inputs={}, tags={}) as run:
+        run.log_figure("mixing/roc", Figure(figsize=(1, 1)))
+    (journal,) = journal_folders()
+    shutil.copytree(journal, tmp_path / journal.name)
+    mlruns.copy_journals()
+    shutil.copytree(tmp_path / journal.name, journal)
+    mlruns.copy_journals()
+
+    (found,) = stage_runs(mlruns, "pictured")
+    assert found.data.tags["mlflow.loggedImages"] == "True"
+    listed = mlruns.client.list_artifacts(found.info.run_id, "images")
+    assert [Path(image.path).name.partition("+")[0] for image in listed] == ["mixing-roc"] * 2
+    assert sorted(Path(image.path).suffix for image in listed) == [".png", ".webp"]
 
 
 def test_stages_are_nested_below_one_run_of_their_study(mlruns: Mlruns) -> None:

@@ -261,6 +261,16 @@ def test_a_search_that_cannot_work_is_refused(
         load_settings(write(study))
 
 
+@pytest.mark.parametrize("percentages", [[50, 100], [0, 100, 50], [0, 50, 50]])
+def test_a_curve_ascends_from_the_real_scans_alone(
+    study: Study, write: Write, percentages: list[int]
+) -> None:
+    study["supplementation"]["percentages"] = percentages
+
+    with pytest.raises(SettingsError, match="must ascend from 0, the real scans alone"):
+        load_settings(write(study))
+
+
 def test_a_missing_params_file_is_told_who_writes_it(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"params\.yaml does not exist; `sitesynth study use"):
         load_settings(tmp_path / "params.yaml")
@@ -337,4 +347,12 @@ def test_the_equal_mix_has_room_for_every_class(study: Study, write: Write) -> N
     study["task"] = {"label": "tumour_type", "positive": None}
 
     with pytest.raises(SettingsError, match="exceeds the 198 scans per class of the equal mix"):
+        load_settings(write(study))
+
+
+def test_a_curve_of_one_auc_needs_a_positive_class(study: Study, write: Write) -> None:
+    study["supplementation"]["percentages"] = [0, 100]
+    study["task"]["positive"] = None
+
+    with pytest.raises(SettingsError, match=r"ask for a curve of one AUC, and task\.positive is"):
         load_settings(write(study))

@@ -1,5 +1,6 @@
 """Whose scans a classifier was fitted on, and what they looked like: `provenance.json`.
 
+    scans         how many it learned from, by origin (real, synthetic) and training site
     patients      by training site: a digest of every patient whose scans the fit was given
     max_missing   the most sequences that one of the scans it learned from lacked
     looks         by sequence: range of the scans' mean and standard deviation; null where the
@@ -43,15 +44,22 @@ DIGEST_CHARACTERS: Final = 16
 LOOKS: Final = ("mean", "sd")
 
 
-def describe_fit(*, offered: Mapping[str, ImageSet], learned: Sequence[ImageSet]) -> dict[str, Any]:
+def describe_fit(
+    *,
+    scans: Mapping[str, Mapping[str, int]],
+    offered: Mapping[str, ImageSet],
+    learned: Sequence[ImageSet],
+) -> dict[str, Any]:
     """Return the content of a classifier's provenance.
 
     Args:
+        scans: How many scans it learned from, by origin and training site.
         offered: The real scans of each training site that the fit was given, to learn from or to
             choose with.
         learned: The scans that the classifier saw and the hub may describe; none if it may not.
     """
     return {
+        "scans": {origin: dict(counts) for origin, counts in scans.items()},
         "patients": {
             site: sorted({patient_digest(name) for name in images.table["patient_id"]})
             for site, images in sorted(offered.items())

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,9 +13,12 @@ import click
 from sitesynth.errors import SitesynthError
 
 
-__all__ = ["compare", "comparison_url", "ui"]
+__all__ = ["charts_url", "choose_strategies", "compare", "comparison_url", "study_url", "ui"]
 
 COMPARISON = Path("results/comparison.json")
+
+TRAINING = "workflowType=machine_learning"
+"""Which of its two faces MLflow shows; the other is about language models."""
 
 
 @click.command()
@@ -35,27 +39,41 @@ def compare(*, as_json: bool) -> None:
 
 @click.command()
 @click.option("--port", type=int, default=5000, show_default=True)
-def ui(*, port: int) -> None:
+@click.option(
+    "--compare",
+    "chosen",
+    metavar="NAMES",
+    help="Strategies to compare, separated by commas; all that have been evaluated by default.",
+)
+def ui(*, port: int, chosen: str | None) -> None:
     """Serve MLflow's UI on this study, and print where it compares the strategies.
 
     \b
     Example:
-      sitesynth ui --port 5001
+      sitesynth ui --compare centralized,federated,synthetic
     """  # noqa: D301
     from sitesynth.mlruns import Mlruns, artifacts_folder, database_uri  # noqa: PLC0415
     from sitesynth.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(Path("params.yaml"))
+    strategies = choose_strategies(chosen, settings.strategies)
     _check_free(port)
     mlruns = Mlruns()
     mlruns.copy_journals()
     experiment = mlruns.experiment_of(settings.study)
-    found = [mlruns.current_run(settings.study, f"evaluate@{name}") for name in settings.strategies]
-    runs = [run for run in found if run is not None]
+    found = {name: mlruns.current_run(settings.study, f"evaluate@{name}") for name in strategies}
+    runs = [run for run in found.values() if run is not None]
+    if chosen is not None and len(runs) < len(found):
+        absent = ", ".join(f"evaluate@{name}" for name, run in found.items() if run is None)
+        raise SitesynthError(
+            f"--compare {chosen}: {absent} has not finished in {artifacts_folder().parent}; "
+            "`dvc repro evaluate` runs what is missing."
+        )
     address = f"http://127.0.0.1:{port}"
     click.echo(f"study {settings.study}: {study_url(address, experiment)}")
     if runs:
         click.echo(f"strategies compared: {comparison_url(address, experiment, runs)}")
+        click.echo(f"strategies in charts: {charts_url(address, experiment)}")
     click.echo("Ctrl-C ends it.")
     sys.stdout.flush()
     # One worker and no job server: 0.5 GiB and 6 s to start, not 3.4 GiB and 37 s.
@@ -65,16 +83,47 @@ def ui(*, port: int) -> None:
     os.execve(sys.executable, [*command, *store, str(artifacts_folder())], environment)  # noqa: S606
 
 
+def choose_strategies(chosen: str | None, known: Sequence[str]) -> list[str]:
+    """Return the strategies that `--compare` names, or else all that are known.
+
+    Raises:
+        SitesynthError: If one is not of the study, or named twice.
+    """
+    if chosen is None:
+        return list(known)
+    names = [name.strip() for name in chosen.split(",")]
+    unknown = sorted(set(names) - set(known))
+    if unknown or len(set(names)) < len(names):
+        raise SitesynthError(
+            f"--compare {chosen}: name strategies of params.yaml, each once: {', '.join(known)}."
+        )
+    return names
+
+
 def study_url(address: str, experiment: str) -> str:
     """Return the page of a study's current runs."""
-    only_current = quote('tags.current = "true"')
-    return f"{address}/#/experiments/{experiment}/runs?searchFilter={only_current}"
+    return _runs_page(address, experiment, 'tags.current = "true"')
+
+
+def charts_url(address: str, experiment: str) -> str:
+    """Return the page that draws every metric and figure of all strategies, best AUC first.
+
+    Sorted by a metric, MLflow lists runs flat; sorted by time, it folds them below the study's.
+    """
+    evaluated = 'tags.stage = "evaluate" and tags.current = "true"'
+    order = f"orderByKey={quote('metrics.`auc`')}&orderByAsc=false"
+    return f"{_runs_page(address, experiment, evaluated)}&compareRunsMode=CHART&{order}"
 
 
 def comparison_url(address: str, experiment: str, runs: list[str]) -> str:
     """Return the page that compares runs."""
     chosen, where = (quote(json.dumps(items)) for items in (runs, [experiment]))
-    return f"{address}/#/compare-runs?runs={chosen}&experiments={where}"
+    return f"{address}/#/compare-runs?runs={chosen}&experiments={where}&{TRAINING}"
+
+
+def _runs_page(address: str, experiment: str, condition: str) -> str:
+    searched = f"searchFilter={quote(condition)}"
+    return f"{address}/#/experiments/{experiment}/runs?{searched}&{TRAINING}"
 
 
 def _check_free(port: int) -> None:

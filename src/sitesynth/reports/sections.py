@@ -28,6 +28,7 @@ from sitesynth.reports.result_sections import (
 )
 from sitesynth.reports.study import LOCAL, Results, Study
 from sitesynth.reports.subgroup_sections import subgroups_section
+from sitesynth.reports.supplementation_section import supplementation_sections
 
 
 __all__ = ["build_page"]
@@ -55,6 +56,7 @@ def build_page(study: Study, results: Results) -> Page:
             conditions_section(study, results),
             privacy_section(study, results),
             mixing_section(study, results),
+            *supplementation_sections(results),
             training_section(study, results),
             _cost(results),
             data_section(study, results),

@@ -64,6 +64,7 @@ class Results:
     exchange: Json
     registry: Json
     mixing: Json
+    supplementation: Json
     frozen: Json
     predictions: Mapping[str, AnyPredictions]
     """By strategy, in reporting order."""
@@ -90,6 +91,7 @@ def read_results(
     privacy: Path,
     registry: Path,
     mixing: Path,
+    supplementation: Path,
     evaluation: Path,
     checks: Path,
     splits: Path,
@@ -120,6 +122,7 @@ def read_results(
         exchange=read_json(comparison.parent / "exchange.json"),
         registry=read_json(registry),
         mixing=read_json(mixing),
+        supplementation=read_json(supplementation),
         frozen=read_json(splits / "frozen.json"),
         predictions=predictions,
         checks={site: read_json(checks / f"{site}.json") for site in study.sites.all},

@@ -40,7 +40,7 @@ from sitesynth.strategies.validation import load_held_out, validator_of
 from sitesynth.tracking import OnStep
 
 
-__all__ = ["SiteLoader", "build_learner", "fit_strategy", "visible_scans"]
+__all__ = ["SiteLoader", "build_learner", "count_learned", "fit_strategy", "visible_scans"]
 
 
 def fit_strategy(
@@ -152,6 +152,27 @@ def visible_scans(
     chosen = members(name, sites)
     real = [read_images(images / site).in_split("train") for site in chosen if needs_real(name)]
     return real + [read_images(synthetic / site) for site in chosen if needs_synthetic(name)]
+
+
+def count_learned(
+    name: str, images: Path, mixes: Mapping[str, Mix], *, sites: Sequence[str], label: str
+) -> dict[str, dict[str, int]]:
+    """Count the scans that a strategy learns from, by origin and training site.
+
+    Args:
+        name: The strategy.
+        images: Folder with each training site's image set, of which only the table is read.
+        mixes: By name: how much of the synthetic pool to learn from.
+        sites: The training sites.
+        label: The task's label column; a scan of unknown label is not learned from.
+    """
+    chosen = members(name, sites)
+    mix = mixes[mix_of(name)] if needs_synthetic(name) else {}
+    train = {site: read_images(images / site).in_split("train") for site in chosen}
+    return {
+        "real": {site: len(train[site].labelled(label)) for site in chosen if needs_real(name)},
+        "synthetic": {site: sum(mix[site].values()) for site in chosen if site in mix},
+    }
 
 
 @final

@@ -33,8 +33,10 @@ def image_set(folder: Path, levels: list[float], *, missing: int | None = None) 
 def test_a_fit_is_described_by_patients_and_ranges(tmp_path: Path) -> None:
     """Means of 0.3 and 0.5, a deviation of 0.1; the scan without flair says nothing of flair."""
     images = image_set(tmp_path, [0.3, 0.5], missing=0)
-    told = describe_fit(offered={"alder": images}, learned=[images])
+    scans = {"real": {"alder": 2}, "synthetic": {}}
+    told = describe_fit(scans=scans, offered={"alder": images}, learned=[images])
 
+    assert told["scans"] == scans
     assert told["patients"] == {"alder": [patient_digest("p0")]}
     assert told["max_missing"] == 1
     assert told["looks"]["t1"] == {
@@ -46,7 +48,7 @@ def test_a_fit_is_described_by_patients_and_ranges(tmp_path: Path) -> None:
 
 def test_nothing_is_told_of_looks_where_the_hub_may_not_look(tmp_path: Path) -> None:
     images = image_set(tmp_path, [0.3, 0.5], missing=0)
-    told = describe_fit(offered={"alder": images}, learned=[])
+    told = describe_fit(scans={}, offered={"alder": images}, learned=[])
 
     assert told["looks"] is None
     assert told["max_missing"] == 1

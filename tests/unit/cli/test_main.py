@@ -5,18 +5,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import click
 import pytest
 
 from sitesynth.cli.main import commands, main
-from sitesynth.cli.results import comparison_url, study_url
+from sitesynth.cli.results import charts_url, choose_strategies, comparison_url, study_url
+from sitesynth.errors import SitesynthError
 from sitesynth.mlruns import Column, Mlruns
 from sitesynth.registry.gates import Gate
 from sitesynth.registry.packaging import Contents
 from sitesynth.registry.promotion import champion_of
 from sitesynth.registry.versions import Submission, register
 from sitesynth.storage import write_text
+from sitesynth.tracking import record_run
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -164,10 +167,68 @@ def test_a_key_must_have_32_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_links_are_what_the_browser_expects() -> None:
-    """Quotes, brackets and spaces are escaped."""
-    assert study_url("http://h", "7") == (
-        "http://h/#/experiments/7/runs?searchFilter=tags.current%20%3D%20%22true%22"
+    """Quotes, brackets and spaces are escaped; what follows `#` is the page's own query."""
+    of_study, of_runs, of_charts = (
+        urlsplit(url).fragment
+        for url in (
+            study_url("http://h", "7"),
+            comparison_url("http://h", "7", ["a", "b"]),
+            charts_url("http://h", "7"),
+        )
     )
-    assert comparison_url("http://h", "7", ["a", "b"]) == (
-        "http://h/#/compare-runs?runs=%5B%22a%22%2C%20%22b%22%5D&experiments=%5B%227%22%5D"
-    )
+
+    assert urlsplit(of_study).path == urlsplit(of_charts).path == "/experiments/7/runs"
+    assert dict(parse_qsl(urlsplit(of_study).query)) == {
+        "searchFilter": 'tags.current = "true"',
+        "workflowType": "machine_learning",
+    }
+    assert urlsplit(of_runs).path == "/compare-runs"
+    assert dict(parse_qsl(urlsplit(of_runs).query)) == {
+        "runs": '["a", "b"]',
+        "experiments": '["7"]',
+        "workflowType": "machine_learning",
+    }
+    assert dict(parse_qsl(urlsplit(of_charts).query)) == {
+        "searchFilter": 'tags.stage = "evaluate" and tags.current = "true"',
+        "workflowType": "machine_learning",
+        "compareRunsMode": "CHART",
+        "orderByKey": "metrics.`auc`",
+        "orderByAsc": "false",
+    }
+    assert not set('"` []') & set(of_study + of_runs + of_charts)
+
+
+def test_strategies_are_compared_in_the_order_asked_for() -> None:
+    known = ("centralized", "federated", "synthetic")
+
+    assert choose_strategies(None, known) == list(known)
+    assert choose_strategies("synthetic, centralized", known) == ["synthetic", "centralized"]
+
+
+@pytest.mark.parametrize("asked", ["centralized,mean", "federated,federated", ""])
+def test_a_strategy_that_cannot_be_compared_is_refused(asked: str) -> None:
+    with pytest.raises(SitesynthError, match=f"--compare {asked}: .*: centralized, federated"):
+        choose_strategies(asked, ("centralized", "federated"))
+
+
+@pytest.mark.usefixtures("in_a_study")
+def test_the_ui_prints_the_newest_runs_of_the_strategies_asked_for(
+    mlruns: Mlruns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where one of them has not been evaluated, it says so, and serves nothing."""
+    served: list[list[str]] = []
+    monkeypatch.setattr("os.execve", lambda file, command, environment: served.append(command))
+    for strategy in ("synthetic", "centralized", "synthetic"):
+        with record_run("evaluate", strategy, study="phantom", params={}, inputs={}, tags={}):
+            pass
+
+    assert run("ui", "--port", "5999", "--compare", "centralized,synthetic") == 0
+    newest = [mlruns.current_run("phantom", f"evaluate@{n}") for n in ("centralized", "synthetic")]
+    address, experiment = "http://127.0.0.1:5999", mlruns.experiment_of("phantom")
+    told = capsys.readouterr().out
+    assert f"compared: {comparison_url(address, experiment, [str(r) for r in newest])}\n" in told
+    assert [command[-2] for command in served] == ["--artifacts-destination"]
+
+    assert run("ui", "--port", "5999", "--compare", "centralized,federated") == 2
+    assert "evaluate@federated has not finished" in capsys.readouterr().err
+    assert len(served) == 1

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -239,6 +241,46 @@ def test_a_storage_that_cannot_be_opened_is_named(address: str) -> None:
         open_study(address, "tiny")
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "grpc"])
+def test_another_storage_gives_the_same_trials(kind: str, found: Json, tmp_path: Path) -> None:
+    """A database by its address, and a proxy that keeps trials in a journal of its own."""
+    with serving(tmp_path) if kind == "grpc" else nullcontext(f"sqlite:///{tmp_path}/x") as address:
+        other = tune_mix(
+            open_tiny, scans=SCANS, settings=MIXING, address=address, name="tiny", seed=1
+        )
+
+    assert other == found
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve a journal in a process of its own, and give its address."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    code = (
+        "import optuna; from sitesynth.mixing.storages import open_storage as open;"
+        f"optuna.storages.run_grpc_proxy_server(open({journal(folder)!r}), port={port})"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "src"},
+    )
+    try:
+        wait_until(lambda: is_listening(port))
+        yield f"grpc://localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("localhost", port)) == 0
 
 
 def num_lines_of(path: Path) -> int:

@@ -112,6 +112,7 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
     _write_comparison(folder, study)
     _write_audits(folder, study)
     write_json(folder / "mixing.json", fake_mixing())
+    write_json(folder / "supplementation.json", fake_curve())
     return read_results(
         study,
         comparison=folder / "comparison.json",
@@ -119,6 +120,7 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
         privacy=folder / "privacy.json",
         registry=folder / "registry.json",
         mixing=folder / "mixing.json",
+        supplementation=folder / "supplementation.json",
         evaluation=folder / "evaluation",
         checks=folder / "checks",
         splits=folder / "splits",
@@ -177,6 +179,36 @@ def fake_mixing() -> dict[str, Any]:
         "finalists": finalists,
         "trials": trials,
         "validations": 35,
+    }
+
+
+def fake_curve() -> dict[str, Any]:
+    """Return a curve of three points, two trainings each; a larger amount brings more."""
+    real = {site: dict.fromkeys(CLASSES, 20) for site in TRAINING}
+    points = [("added", 0, 0.8), ("added", 200, 0.85), ("alone", 200, 0.75)]
+    return {
+        "n": 60,
+        "real_scans": real,
+        "amounts": [
+            {
+                "kind": kind,
+                "percentage": percentage,
+                "synthetic_scans": {
+                    site: {name: count * percentage // 100 for name, count in counts.items()}
+                    for site, counts in real.items()
+                },
+                "auc": {"value": auc, "low": auc - 0.06, "high": auc + 0.04},
+                "difference": {"value": auc - 0.8, "low": auc - 0.83, "high": auc - 0.77}
+                if percentage
+                else None,
+                "sd": 0.014,
+                "replicates": [
+                    {"replicate": 0, "auc": auc - 0.01},
+                    {"replicate": 1, "auc": auc + 0.01},
+                ],
+            }
+            for kind, percentage, auc in points
+        ],
     }
 
 

@@ -1,6 +1,7 @@
 """The strategies keep their promises, and see no more than they may."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ from sitesynth.strategies.averaging import average_weights
 from sitesynth.strategies.catalogue import admit, build_strategy, choosers
 from sitesynth.strategies.federated import Federated
 from sitesynth.strategies.finetuned import Finetuned
+from sitesynth.strategies.fitting import count_learned
 from sitesynth.strategies.participant import train_locally
 from sitesynth.strategies.pooled import Pooled
 from sitesynth.strategies.protocol import Site, Strategy
 from sitesynth.strategies.rounds import steps_of_round
 from tests.contracts.strategy import StrategyContract, bright_and_dark, build, site_of
+from tests.unit.strategies import tiny_consortium as tiny
 
 
 CLASSIFIER = ClassifierSettings(
@@ -201,3 +204,21 @@ def test_an_unknown_strategy_is_named_with_those_there_are() -> None:
     """A typo in params.yaml is told where it can be mended."""
     with pytest.raises(SettingsError, match="no strategy 'sinthetic'"):
         build_strategy("sinthetic", classifier=CLASSIFIER, federated=FEDERATED)
+
+
+def test_what_a_strategy_learns_from_is_counted(tmp_path: Path) -> None:
+    """Eight training scans a site; of the pool, what the strategy's own mix takes."""
+    images = tiny.write_sites(tmp_path)
+    mixes = {
+        "tuned": {"alder": {"mutant": 3, "wildtype": 4}, "birch": {"mutant": 0, "wildtype": 2}},
+        "equal": {"alder": {"mutant": 1, "wildtype": 1}, "birch": {"mutant": 1, "wildtype": 1}},
+    }
+
+    def counted(name: str) -> dict[str, dict[str, int]]:
+        return count_learned(name, images, mixes, sites=["alder", "birch"], label="idh")
+
+    real = {"alder": 8, "birch": 8}
+    assert counted("local-birch") == {"real": {"birch": 8}, "synthetic": {}}
+    assert counted("federated") == {"real": real, "synthetic": {}}
+    assert counted("synthetic-equal") == {"real": {}, "synthetic": {"alder": 2, "birch": 2}}
+    assert counted("augmented") == {"real": real, "synthetic": {"alder": 7, "birch": 2}}

@@ -1,0 +1,1 @@
+"""What synthetic scans add: external AUC against how many are added to real ones, or used alone."""
