@@ -26,6 +26,7 @@ from sitesynth.errors import SettingsError
 
 __all__ = [
     "AutoencoderSettings",
+    "BiasFieldSettings",
     "CheckSettings",
     "ClassifierSettings",
     "CohortSettings",
@@ -275,8 +276,21 @@ class GridSettings(Section):
         return self
 
 
+class BiasFieldSettings(Section):
+    """N4 (Tustison et al., 2010): slow changes of brightness over a scan, divided out."""
+
+    shrink: Count
+    """The field is estimated from one voxel of so many along each axis, and corrects them all."""
+
+    iterations: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    """Most iterations at each resolution of the field, coarse ones first."""
+
+
 class IntensitySettings(Section):
     """How each sequence of each scan is brought to [0, 1], from that scan alone."""
+
+    bias_field: BiasFieldSettings | None
+    """How each sequence's bias field is removed before its range is measured; null leaves it."""
 
     low_percentile: Percentile
     """Percentile of the foreground that becomes 0."""

@@ -93,7 +93,7 @@ def tiny_ensemble(
         threshold=0.5,
         sequences=("t1", "flair"),
         grid=GridSettings(region=region, shape=grid, spacing_mm=None),
-        intensity=IntensitySettings(low_percentile=1.0, high_percentile=99.0),
+        intensity=IntensitySettings(bias_field=None, low_percentile=1.0, high_percentile=99.0),
         classifier=settings,
     )
     members = [

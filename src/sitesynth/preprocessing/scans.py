@@ -18,6 +18,7 @@ from sitesynth.cohorts.acquired import Acquired
 from sitesynth.cohorts.tables import IMAGE
 from sitesynth.errors import CohortError, VolumeError
 from sitesynth.images import MASK, TABLE_COLUMNS, write_index, write_voxels
+from sitesynth.preprocessing.bias import correct_bias
 from sitesynth.preprocessing.geometry import (
     bounding_box,
     find_foreground,
@@ -97,7 +98,8 @@ def preprocess_site(
         )
     scans = {scan_id: row for scan_id, row in scans.items() if scan_id in splits}
     obeyed = [ALGORITHM_VERSION, channels, grid.model_dump(mode="json")]
-    obeyed.append(intensity.model_dump(mode="json"))
+    # What is off is left out, so that an option that is new leaves arrays as they are.
+    obeyed.append(intensity.model_dump(mode="json", exclude_none=True))
     keys = {
         scan_id: digest_of([*obeyed, {name: row[f"sha256_{name}"] for name in _files_of(row)}])
         for scan_id, row in scans.items()
@@ -183,13 +185,22 @@ def preprocess_scan(
     array = np.zeros((len(channels), *grid.shape), dtype=np.float32)
     for number, channel in enumerate(channels):
         if channel in volumes:
-            volume = volumes[channel]
+            volume, named = volumes[channel], _named(paths, channel)
+            inside = resample_mask(foreground, reference.affine, volume.affine, volume.voxels.shape)
+            if intensity.bias_field is not None:
+                volume = correct_bias(
+                    volume,
+                    inside,
+                    shrink=intensity.bias_field.shrink,
+                    iterations=intensity.bias_field.iterations,
+                    named=named,
+                )
             rescaled = rescale_intensity(
                 volume.voxels,
-                resample_mask(foreground, reference.affine, volume.affine, volume.voxels.shape),
+                inside,
                 low_percentile=intensity.low_percentile,
                 high_percentile=intensity.high_percentile,
-                named=_named(paths, channel),
+                named=named,
             )
             array[number] = resample(Volume(rescaled, volume.affine), affine, grid.shape)
     if mask is not None and inside_mask is not None:

@@ -14,7 +14,7 @@ from sitesynth.errors import CohortError, VolumeError
 from sitesynth.images import read_images, write_voxels
 from sitesynth.preprocessing import scans
 from sitesynth.preprocessing.scans import preprocess_scan, preprocess_site, read_splits
-from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
+from sitesynth.settings import BiasFieldSettings, CohortSettings, GridSettings, IntensitySettings
 from sitesynth.storage import digest_of_file
 from sitesynth.volumes import Volume, write_nifti
 
@@ -31,7 +31,7 @@ COHORT = CohortSettings(
     covariates=("age",),
 )
 GRID = GridSettings(region="tumour", shape=(8, 8, 4), spacing_mm=(2.0, 2.0, 4.0))
-INTENSITY = IntensitySettings(low_percentile=1.0, high_percentile=99.0)
+INTENSITY = IntensitySettings(bias_field=None, low_percentile=1.0, high_percentile=99.0)
 CHANNELS = ("t1", "flair", "mask")
 
 TUMOUR = (11, 9, 7)
@@ -133,6 +133,30 @@ def one_scan(paths: Mapping[str, Path], grid: GridSettings = GRID) -> np.ndarray
 
 
 class TestScan:
+    def test_a_planted_bias_field_goes(self, tmp_path: Path) -> None:
+        """Each sequence that is there is corrected; a missing one stays zeros, the mask a mask."""
+        x, y, z = np.indices((20, 20, 16))
+        even = np.where(head() > 0, 100 + 20 * ((x // 2 + y // 2 + z // 2) % 2), 0)
+        shaded = as_ras((even * (1 + x / 19)).astype(np.float32))
+        paths = files_of(tmp_path, t1=shaded, mask=as_ras(mask()))
+        grid = GridSettings(region="head", shape=(9, 9, 9), spacing_mm=(1.5, 1.5, 2.0))
+        n4 = INTENSITY.model_copy(
+            update={"bias_field": BiasFieldSettings(shrink=1, iterations=(20, 20))}
+        )
+        before, after = (
+            preprocess_scan(paths, channels=CHANNELS, grid=grid, intensity=intensity)
+            for intensity in (INTENSITY, n4)
+        )
+
+        def slope(array: np.ndarray) -> float:
+            """Brightness of the right half over that of the left."""
+            return float(array[0, 5:].mean() / array[0, :4].mean())
+
+        assert slope(before) > 1.5
+        assert 0.8 < slope(after) < 1.25
+        assert not after[1].any()
+        assert np.array_equal(after[2], before[2])
+
     def test_the_orientation_of_the_file_does_not_show(self, tmp_path: Path) -> None:
         """LPS and RAS copies of one phantom give equal arrays."""
         arrays = [
