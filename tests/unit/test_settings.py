@@ -303,3 +303,24 @@ def test_a_study_is_the_same_after_it_was_written(path: Path, tmp_path: Path) ->
 
     assert load_settings(tmp_path / "params.yaml") == study
     assert (tmp_path / "params.yaml").read_text().startswith("# of two\n# lines\n\nstudy: ")
+
+
+def test_a_brain_that_no_mask_shows_is_refused(study: Study, write: Write) -> None:
+    study["intensity"]["foreground"] = "brain"
+
+    with pytest.raises(SettingsError, match=r"'brain' needs cohort\.has_brain_mask true"):
+        load_settings(write(study))
+
+
+def test_labels_of_a_mask_that_is_not_there_are_refused(study: Study, write: Write) -> None:
+    study["cohort"] |= {"has_mask": False, "mask_labels": [1, 4]}
+
+    with pytest.raises(SettingsError, match=r"cohort\.mask_labels \[1, 4\] say what a mask holds"):
+        load_settings(write(study))
+
+
+def test_a_registration_that_cannot_be_is_refused(study: Study, write: Write) -> None:
+    study["grid"]["registration"] = {"reference": "pd", "transform": "rigid", "template": None}
+
+    with pytest.raises(SettingsError, match=r"grid\.registration\.reference 'pd' is none of"):
+        load_settings(write(study))

@@ -92,8 +92,10 @@ def tiny_ensemble(
         positive="mutant",
         threshold=0.5,
         sequences=("t1", "flair"),
-        grid=GridSettings(region=region, shape=grid, spacing_mm=None),
-        intensity=IntensitySettings(bias_field=None, low_percentile=1.0, high_percentile=99.0),
+        grid=GridSettings(region=region, shape=grid, spacing_mm=None, registration=None),
+        intensity=IntensitySettings(
+            bias_field=None, foreground="head", low_percentile=1.0, high_percentile=99.0
+        ),
         classifier=settings,
     )
     members = [

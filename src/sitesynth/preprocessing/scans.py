@@ -1,23 +1,28 @@
 """A site's scans, from its files to an image set on the study's grid.
 
-One scan is in memory at a time. Each has a key: the digest of all that its array depends on, which
-is its files' bytes, the grid, the intensity settings and this code's version. Keys are kept beside
-the arrays, in keys.json, and a scan whose key is there is not computed again: a study with one new
-scan computes one array, and a stage that was killed goes on where it was. The folder's bytes do
-not tell which way they came about.
+A worker has one scan in memory at a time. Each has a key: the digest of all that its array depends
+on, which is its files' bytes, the settings and this code's version. Keys are kept beside the
+arrays, in keys.json, and a scan whose key is there is not computed again: a study with one new scan
+computes one array, and a stage that was killed goes on where it was. The folder's bytes do not
+tell which way they came about.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from sitesynth.cohorts.acquired import Acquired
-from sitesynth.cohorts.tables import IMAGE
+from sitesynth.cohorts.tables import BRAIN_MASK, IMAGE, MASKS
 from sitesynth.errors import CohortError, VolumeError
 from sitesynth.images import MASK, TABLE_COLUMNS, write_index, write_voxels
+from sitesynth.preprocessing.alignment import align_scan, box_of_template
 from sitesynth.preprocessing.bias import correct_bias
 from sitesynth.preprocessing.geometry import (
     bounding_box,
@@ -28,6 +33,7 @@ from sitesynth.preprocessing.geometry import (
     to_ras,
 )
 from sitesynth.preprocessing.intensity import rescale_intensity
+from sitesynth.preprocessing.masks import find_brain, inside_of
 from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
 from sitesynth.storage import digest_of, digest_of_file, read_json, write_json
 from sitesynth.tracking import OnStep
@@ -39,8 +45,8 @@ __all__ = ["ALGORITHM_VERSION", "channels_of", "preprocess_scan", "preprocess_si
 ALGORITHM_VERSION = 1
 """Raised with every change to the numbers that this package gives, so that no old array is kept."""
 
-HALF = 0.5
-"""Least value inside a mask: labels are whole numbers, pictures of masks are 0 or 255."""
+OFF = {"foreground": "head"}
+"""What options say that are off and are not null."""
 
 NUM_CHECKPOINTS = 50
 """How often the keys are written in a run; a killed one loses what came after the last time."""
@@ -65,6 +71,7 @@ def preprocess_site(
     cohort: CohortSettings,
     grid: GridSettings,
     intensity: IntensitySettings,
+    num_workers: int,
     on_scan: OnStep,
 ) -> int:
     """Bring a site's image set up to date.
@@ -76,6 +83,7 @@ def preprocess_site(
         cohort: Sequences, labels and covariates of the study.
         grid: The grid that every scan is brought to.
         intensity: How intensities are brought to [0, 1].
+        num_workers: Processes that prepare a scan each; 1 starts none.
         on_scan: Told after each scan how many are done.
 
     Returns:
@@ -97,26 +105,33 @@ def preprocess_site(
             f"are not, first {unknown[0]}. Run `dvc repro split`."
         )
     scans = {scan_id: row for scan_id, row in scans.items() if scan_id in splits}
-    obeyed = [ALGORITHM_VERSION, channels, grid.model_dump(mode="json")]
-    # What is off is left out, so that an option that is new leaves arrays as they are.
-    obeyed.append(intensity.model_dump(mode="json", exclude_none=True))
+    obeyed = _obeyed(channels, cohort, grid, intensity)
     keys = {
         scan_id: digest_of([*obeyed, {name: row[f"sha256_{name}"] for name in _files_of(row)}])
         for scan_id, row in scans.items()
     }
     done = _discard_stale(folder, keys)
     num_kept = len(done)
-    for number, (scan_id, row) in enumerate(scans.items(), start=1):
-        if scan_id not in done:
-            array = preprocess_scan(
-                _checked_paths(row, found.root), channels=channels, grid=grid, intensity=intensity
-            )
-            write_voxels(folder, scan_id, array)
+    make = partial(
+        _make_array,
+        root=found.root,
+        folder=folder,
+        channels=channels,
+        grid=grid,
+        intensity=intensity,
+        mask_labels=cohort.mask_labels,
+    )
+    pending = [row for scan_id, row in scans.items() if scan_id not in done]
+    try:
+        on_scan(num_kept, {})
+        for scan_id in _made(make, pending, num_workers=num_workers):
             done[scan_id] = keys[scan_id]
             if len(done) % max(len(scans) // NUM_CHECKPOINTS, 1) == 0:
                 write_json(folder / "keys.json", done)
-        on_scan(number, {})
-    write_json(folder / "keys.json", done)
+            on_scan(len(done), {})
+    finally:
+        # A scan that cannot be prepared costs itself, and not those that were.
+        write_json(folder / "keys.json", done)
     carried = (*cohort.labels, *cohort.covariates)
     write_index(
         folder,
@@ -134,48 +149,100 @@ def preprocess_site(
     return len(done) - num_kept
 
 
+def _made(
+    make: Callable[[Mapping[str, str]], str], rows: Sequence[Mapping[str, str]], *, num_workers: int
+) -> Iterator[str]:
+    """Make the arrays of some scans, and yield the id of each that is on disk."""
+    if num_workers == 1 or len(rows) < 2:  # noqa: PLR2004 (one scan needs no second process)
+        yield from map(make, rows)
+        return
+    # Spawned, not forked: the libraries' threads do not survive a fork.
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as workers:
+        waiting = [workers.submit(make, row) for row in rows]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            workers.shutdown(wait=True, cancel_futures=True)
+
+
+def _make_array(
+    row: Mapping[str, str],
+    *,
+    root: Path,
+    folder: Path,
+    channels: Sequence[str],
+    grid: GridSettings,
+    intensity: IntensitySettings,
+    mask_labels: Sequence[int] | None,
+) -> str:
+    """Prepare one scan and write its array; return its id."""
+    array = preprocess_scan(
+        _checked_paths(row, root),
+        channels=channels,
+        grid=grid,
+        intensity=intensity,
+        mask_labels=mask_labels,
+    )
+    write_voxels(folder, row["scan_id"], array)
+    return row["scan_id"]
+
+
 def preprocess_scan(
     paths: Mapping[str, Path],
     *,
     channels: Sequence[str],
     grid: GridSettings,
     intensity: IntensitySettings,
+    mask_labels: Sequence[int] | None,
 ) -> Float32[np.ndarray, "channels ..."]:
     """Read one scan's files and bring them to the study's grid and to [0, 1].
 
     Args:
         paths: The files that are there, by sequence, or one under `image` whose channels are the
-            sequences in order; and `mask`, if there is one.
+            sequences in order; `mask` and `brain_mask`, if there are any.
         channels: Channels of the result; one that is not in `paths` is all zeros.
         grid: The grid to bring them to.
         intensity: How intensities are brought to [0, 1].
+        mask_labels: Values of the mask that are inside it; None takes every value above 0.
 
     Raises:
         CohortError: If the scan has no sequence.
         VolumeError: If a file cannot be read, has another number of axes than the grid, has NaN
             or infinite voxels, or shows nothing.
     """
+    if intensity.foreground == "head":
+        paths = {name: path for name, path in paths.items() if name != BRAIN_MASK}
     volumes = {
         channel: to_ras(volume)
         for channel, volume in _read_scan(paths, [c for c in channels if c != MASK]).items()
     }
     for channel, volume in volumes.items():
         _check_voxels(volume, named=_named(paths, channel), num_axes=len(grid.shape))
-    mask = volumes.pop(MASK, None)
+    masks = {name: volumes.pop(name) for name in MASKS if name in volumes}
     if not volumes:
         raise CohortError(
             f"a scan must have at least one sequence of {list(channels)}, but only "
             f"{sorted(map(str, paths.values()))} is there. Remove its row from the table."
         )
+    named = {channel: _named(paths, channel) for channel in volumes}
+    if grid.registration is not None:
+        volumes, masks = align_scan(volumes, masks, registration=grid.registration, named=named)
+    mask, brain = masks.get(MASK), masks.get(BRAIN_MASK)
     reference = next(iter(volumes.values()))
-    foreground = find_foreground(list(volumes.values()))
+    foreground = (
+        find_foreground(list(volumes.values()))
+        if intensity.foreground == "head"
+        else find_brain(brain, reference, named=str(paths.get(BRAIN_MASK, "")))
+    )
     head = bounding_box(foreground, reference.affine)
     if head is None:
         raise VolumeError(
-            f"{_named(paths, next(iter(volumes)))}: no head or body stands out from the air, here "
-            "or in the scan's other sequences. Look at the scan; remove its row if it is blank."
+            f"{named[next(iter(volumes))]}: no head or body stands out from the air, here or in "
+            "the scan's other sequences. Look at the scan; remove its row if it is blank."
         )
-    inside_mask = None if mask is None else mask.voxels > HALF
+    head = box_of_template(grid.registration) or head
+    inside_mask = None if mask is None else inside_of(mask, mask_labels)
     tumour = None
     if mask is not None and inside_mask is not None and grid.region == "tumour":
         tumour = bounding_box(inside_mask, mask.affine)
@@ -185,27 +252,57 @@ def preprocess_scan(
     array = np.zeros((len(channels), *grid.shape), dtype=np.float32)
     for number, channel in enumerate(channels):
         if channel in volumes:
-            volume, named = volumes[channel], _named(paths, channel)
+            volume = volumes[channel]
             inside = resample_mask(foreground, reference.affine, volume.affine, volume.voxels.shape)
-            if intensity.bias_field is not None:
-                volume = correct_bias(
-                    volume,
-                    inside,
-                    shrink=intensity.bias_field.shrink,
-                    iterations=intensity.bias_field.iterations,
-                    named=named,
-                )
-            rescaled = rescale_intensity(
-                volume.voxels,
-                inside,
-                low_percentile=intensity.low_percentile,
-                high_percentile=intensity.high_percentile,
-                named=named,
-            )
-            array[number] = resample(Volume(rescaled, volume.affine), affine, grid.shape)
+            even = _evened(volume, inside, intensity, named=named[channel])
+            array[number] = resample(even, affine, grid.shape)
     if mask is not None and inside_mask is not None:
         array[-1] = resample_mask(inside_mask, mask.affine, affine, grid.shape)
     return array
+
+
+def _evened(
+    volume: Volume,
+    foreground: Bool[np.ndarray, "*axes"],
+    intensity: IntensitySettings,
+    *,
+    named: str,
+) -> Volume:
+    """Bring one sequence to [0, 1], on its own grid."""
+    if intensity.bias_field is not None:
+        volume = correct_bias(
+            volume,
+            foreground,
+            shrink=intensity.bias_field.shrink,
+            iterations=intensity.bias_field.iterations,
+            named=named,
+        )
+    rescaled = rescale_intensity(
+        volume.voxels,
+        foreground,
+        low_percentile=intensity.low_percentile,
+        high_percentile=intensity.high_percentile,
+        named=named,
+    )
+    return Volume(rescaled, volume.affine)
+
+
+def _obeyed(
+    channels: Sequence[str],
+    cohort: CohortSettings,
+    grid: GridSettings,
+    intensity: IntensitySettings,
+) -> list[Any]:
+    """Return all that every array depends on beside its files.
+
+    What is off is left out, so that an option that is new leaves arrays as they are.
+    """
+    knobs = intensity.model_dump(mode="json", exclude_none=True)
+    knobs = {name: knob for name, knob in knobs.items() if OFF.get(name) != knob}
+    masks = [] if cohort.mask_labels is None else [{"mask_labels": cohort.mask_labels}]
+    is_aligned = grid.registration is not None
+    place = grid.model_dump(mode="json", exclude=None if is_aligned else {"registration"})
+    return [ALGORITHM_VERSION, channels, place, knobs, *masks]
 
 
 def _read_scan(paths: Mapping[str, Path], sequences: Sequence[str]) -> dict[str, Volume]:
@@ -263,7 +360,7 @@ def _checked_paths(row: Mapping[str, str], root: Path) -> dict[str, Path]:
 
 def _has(row: Mapping[str, str], channel: str) -> str:
     """Return a `has_<channel>` cell: whether the scan has that channel."""
-    column = IMAGE if IMAGE in row and channel != MASK else channel
+    column = IMAGE if IMAGE in row and channel not in MASKS else channel
     return "true" if row[column] else "false"
 
 
