@@ -64,6 +64,9 @@ Percentile = Annotated[float, Field(ge=0.0, le=100.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """A word that is safe as a folder, a DVC stage name and an MLflow tag."""
 
+Landmarks = Annotated[tuple[Fraction, ...], Field(strict=False, min_length=9, max_length=9)]
+"""Deciles, 10 % to 90 %."""
+
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
 
 MASK_CHANNEL = "mask"
@@ -343,11 +346,19 @@ class IntensitySettings(Section):
     foreground: Literal["head", "brain"]
     """What is kept, and measured in: all that stands out from the air, or the `brain_mask`."""
 
+    scale: Literal["range", "zscore"]
+    """What becomes [0, 1]: the range between two percentiles, or what lies within four standard
+    deviations of the mean, each of that scan's foreground."""
+
     low_percentile: Percentile
-    """Percentile of the foreground that becomes 0."""
+    """Percentile of the foreground that becomes 0; for zscore, what lies below is raised to it."""
 
     high_percentile: Percentile
-    """Percentile of the foreground that becomes 1."""
+    """Percentile of the foreground that becomes 1; for zscore, what lies above is lowered to it."""
+
+    landmarks: dict[Name, Landmarks] | None
+    """By sequence: what the deciles of a scan's range become (Nyul et al., 2000); null leaves them.
+    `sitesynth landmarks` measures them, in training scans of training sites."""
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
@@ -355,6 +366,17 @@ class IntensitySettings(Section):
             raise ValueError(
                 f"low_percentile {self.low_percentile} must be below high_percentile "
                 f"{self.high_percentile}"
+            )
+        for sequence, landmarks in (self.landmarks or {}).items():
+            if sorted(set(landmarks)) != list(landmarks):
+                raise ValueError(
+                    f"landmarks of '{sequence}' must rise from decile to decile, got "
+                    f"{list(landmarks)}"
+                )
+        if self.landmarks is not None and self.scale != "range":
+            raise ValueError(
+                f"landmarks are deciles of a range, but scale is '{self.scale}'; set scale to "
+                "range, or landmarks to null"
             )
         return self
 
@@ -846,6 +868,12 @@ def _site_disagreements(settings: Settings) -> Iterator[str]:
 
 def _preparation_disagreements(settings: Settings) -> Iterator[str]:
     cohort, registration = settings.cohort, settings.grid.registration
+    landmarks = settings.intensity.landmarks
+    if landmarks is not None and set(landmarks) != set(cohort.sequences):
+        yield (
+            f"intensity.landmarks names {sorted(landmarks)}, but must name every sequence of "
+            f"{sorted(cohort.sequences)}"
+        )
     if registration is not None and registration.reference not in cohort.sequences:
         yield (
             f"grid.registration.reference '{registration.reference}' is none of cohort.sequences "

@@ -94,7 +94,12 @@ def tiny_ensemble(
         sequences=("t1", "flair"),
         grid=GridSettings(region=region, shape=grid, spacing_mm=None, registration=None),
         intensity=IntensitySettings(
-            bias_field=None, foreground="head", low_percentile=1.0, high_percentile=99.0
+            bias_field=None,
+            foreground="head",
+            scale="range",
+            low_percentile=1.0,
+            high_percentile=99.0,
+            landmarks=None,
         ),
         classifier=settings,
     )

@@ -16,36 +16,33 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from sitesynth.cohorts.acquired import Acquired
-from sitesynth.cohorts.tables import BRAIN_MASK, IMAGE, MASKS
+from sitesynth.cohorts.tables import IMAGE, MASKS
 from sitesynth.errors import CohortError, VolumeError
 from sitesynth.images import MASK, TABLE_COLUMNS, write_index, write_voxels
-from sitesynth.preprocessing.alignment import align_scan, box_of_template
-from sitesynth.preprocessing.bias import correct_bias
-from sitesynth.preprocessing.geometry import (
-    bounding_box,
-    find_foreground,
-    place_grid,
-    resample,
-    resample_mask,
-    to_ras,
-)
-from sitesynth.preprocessing.intensity import rescale_intensity
-from sitesynth.preprocessing.masks import find_brain, inside_of
+from sitesynth.preprocessing.geometry import bounding_box, place_grid, resample, resample_mask
+from sitesynth.preprocessing.masks import inside_of
+from sitesynth.preprocessing.opened import open_scan
 from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
 from sitesynth.storage import digest_of, digest_of_file, read_json, write_json
 from sitesynth.tracking import OnStep
-from sitesynth.volumes import Volume, read_channels, read_volume
 
 
-__all__ = ["ALGORITHM_VERSION", "channels_of", "preprocess_scan", "preprocess_site", "read_splits"]
+__all__ = [
+    "ALGORITHM_VERSION",
+    "channels_of",
+    "checked_paths",
+    "preprocess_scan",
+    "preprocess_site",
+    "read_splits",
+]
 
 ALGORITHM_VERSION = 1
 """Raised with every change to the numbers that this package gives, so that no old array is kept."""
 
-OFF = {"foreground": "head"}
+OFF = {"foreground": "head", "scale": "range"}
 """What options say that are off and are not null."""
 
 NUM_CHECKPOINTS = 50
@@ -178,7 +175,7 @@ def _make_array(
 ) -> str:
     """Prepare one scan and write its array; return its id."""
     array = preprocess_scan(
-        _checked_paths(row, root),
+        checked_paths(row, root),
         channels=channels,
         grid=grid,
         intensity=intensity,
@@ -211,80 +208,26 @@ def preprocess_scan(
         VolumeError: If a file cannot be read, has another number of axes than the grid, has NaN
             or infinite voxels, or shows nothing.
     """
-    if intensity.foreground == "head":
-        paths = {name: path for name, path in paths.items() if name != BRAIN_MASK}
-    volumes = {
-        channel: to_ras(volume)
-        for channel, volume in _read_scan(paths, [c for c in channels if c != MASK]).items()
-    }
-    for channel, volume in volumes.items():
-        _check_voxels(volume, named=_named(paths, channel), num_axes=len(grid.shape))
-    masks = {name: volumes.pop(name) for name in MASKS if name in volumes}
-    if not volumes:
-        raise CohortError(
-            f"a scan must have at least one sequence of {list(channels)}, but only "
-            f"{sorted(map(str, paths.values()))} is there. Remove its row from the table."
-        )
-    named = {channel: _named(paths, channel) for channel in volumes}
-    if grid.registration is not None:
-        volumes, masks = align_scan(volumes, masks, registration=grid.registration, named=named)
-    mask, brain = masks.get(MASK), masks.get(BRAIN_MASK)
-    reference = next(iter(volumes.values()))
-    foreground = (
-        find_foreground(list(volumes.values()))
-        if intensity.foreground == "head"
-        else find_brain(brain, reference, named=str(paths.get(BRAIN_MASK, "")))
-    )
-    head = bounding_box(foreground, reference.affine)
-    if head is None:
-        raise VolumeError(
-            f"{named[next(iter(volumes))]}: no head or body stands out from the air, here or in "
-            "the scan's other sequences. Look at the scan; remove its row if it is blank."
-        )
-    head = box_of_template(grid.registration) or head
+    scan = open_scan(paths, channels=channels, grid=grid, intensity=intensity)
+    mask = scan.mask
     inside_mask = None if mask is None else inside_of(mask, mask_labels)
     tumour = None
     if mask is not None and inside_mask is not None and grid.region == "tumour":
         tumour = bounding_box(inside_mask, mask.affine)
     affine = place_grid(
-        head=head, centre=(tumour or head).centre, shape=grid.shape, spacing_mm=grid.spacing_mm
+        head=scan.head,
+        centre=(tumour or scan.head).centre,
+        shape=grid.shape,
+        spacing_mm=grid.spacing_mm,
     )
     array = np.zeros((len(channels), *grid.shape), dtype=np.float32)
     for number, channel in enumerate(channels):
-        if channel in volumes:
-            volume = volumes[channel]
-            inside = resample_mask(foreground, reference.affine, volume.affine, volume.voxels.shape)
-            even = _evened(volume, inside, intensity, named=named[channel])
+        if channel in scan.sequences:
+            even = scan.even_out(channel, intensity)
             array[number] = resample(even, affine, grid.shape)
     if mask is not None and inside_mask is not None:
         array[-1] = resample_mask(inside_mask, mask.affine, affine, grid.shape)
     return array
-
-
-def _evened(
-    volume: Volume,
-    foreground: Bool[np.ndarray, "*axes"],
-    intensity: IntensitySettings,
-    *,
-    named: str,
-) -> Volume:
-    """Bring one sequence to [0, 1], on its own grid."""
-    if intensity.bias_field is not None:
-        volume = correct_bias(
-            volume,
-            foreground,
-            shrink=intensity.bias_field.shrink,
-            iterations=intensity.bias_field.iterations,
-            named=named,
-        )
-    rescaled = rescale_intensity(
-        volume.voxels,
-        foreground,
-        low_percentile=intensity.low_percentile,
-        high_percentile=intensity.high_percentile,
-        named=named,
-    )
-    return Volume(rescaled, volume.affine)
 
 
 def _obeyed(
@@ -305,47 +248,13 @@ def _obeyed(
     return [ALGORITHM_VERSION, channels, place, knobs, *masks]
 
 
-def _read_scan(paths: Mapping[str, Path], sequences: Sequence[str]) -> dict[str, Volume]:
-    """Read a scan's files, by channel."""
-    volumes = {name: read_volume(path) for name, path in paths.items() if name != IMAGE}
-    if IMAGE in paths:
-        found = read_channels(paths[IMAGE])
-        if len(found) != len(sequences):
-            raise VolumeError(
-                f"{paths[IMAGE]} must hold one channel for each of {list(sequences)}, but holds "
-                f"{len(found)}. Correct cohort.sequences, or the file."
-            )
-        volumes |= dict(zip(sequences, found, strict=True))
-    return volumes
-
-
-def _named(paths: Mapping[str, Path], channel: str) -> str:
-    """Return what messages call a channel of a scan."""
-    return str(paths[channel]) if channel in paths else f"{paths[IMAGE]} ({channel})"
-
-
-def _check_voxels(volume: Volume, *, named: str, num_axes: int) -> None:
-    """Refuse what the check stage would not have let through."""
-    if volume.voxels.ndim != num_axes:
-        raise VolumeError(
-            f"{named} must have {num_axes} axes, as grid.shape does, but has "
-            f"{volume.voxels.ndim}. Correct grid.shape in params.yaml, or the table's path."
-        )
-    num_broken = volume.voxels.size - np.count_nonzero(np.isfinite(volume.voxels))
-    if num_broken:
-        raise VolumeError(
-            f"{named}: every voxel must be a finite number, but {num_broken} are NaN or infinite. "
-            "Export the image again, or leave its path empty: a missing sequence is allowed."
-        )
-
-
 def _files_of(row: Mapping[str, str]) -> dict[str, str]:
     """Return the files that a scan has, by column of the table."""
     columns = [name.removeprefix("sha256_") for name in row if name.startswith("sha256_")]
     return {name: row[name] for name in columns if row[name]}
 
 
-def _checked_paths(row: Mapping[str, str], root: Path) -> dict[str, Path]:
+def checked_paths(row: Mapping[str, str], root: Path) -> dict[str, Path]:
     """Return where a scan's files are, sure that they are those that were acquired."""
     paths = {name: root / path for name, path in _files_of(row).items()}
     for name, path in paths.items():

@@ -41,7 +41,12 @@ COHORT = CohortSettings(
 )
 GRID = GridSettings(region="tumour", shape=(8, 8, 4), spacing_mm=(2.0, 2.0, 4.0), registration=None)
 INTENSITY = IntensitySettings(
-    bias_field=None, foreground="head", low_percentile=1.0, high_percentile=99.0
+    bias_field=None,
+    foreground="head",
+    scale="range",
+    low_percentile=1.0,
+    high_percentile=99.0,
+    landmarks=None,
 )
 CHANNELS = ("t1", "flair", "mask")
 
