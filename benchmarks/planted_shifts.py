@@ -48,6 +48,7 @@ def draw_scans(settings: Settings, site: str, count: int, *, seed: int) -> Scans
                     channels=channels_of(settings.cohort),
                     grid=settings.grid,
                     intensity=settings.intensity,
+                    mask_labels=settings.cohort.mask_labels,
                 )
             )
     return np.stack(arrays)

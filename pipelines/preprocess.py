@@ -3,7 +3,12 @@
 from pipelines._stage import In, Out, main
 from sitesynth.cohorts.acquired import read_acquired
 from sitesynth.preprocessing.scans import preprocess_site, read_splits
-from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
+from sitesynth.settings import (
+    CohortSettings,
+    GridSettings,
+    IntensitySettings,
+    PreprocessSettings,
+)
 from sitesynth.tracking import Run
 
 
@@ -16,6 +21,7 @@ def run(
     cohort: CohortSettings,
     grid: GridSettings,
     intensity: IntensitySettings,
+    preprocess: PreprocessSettings,
     tracked: Run,
 ) -> None:
     """Read a site's table and files; write one array per scan, or keep it if nothing changed."""
@@ -28,6 +34,7 @@ def run(
             cohort=cohort,
             grid=grid,
             intensity=intensity,
+            num_workers=preprocess.num_workers,
             on_scan=on_scan,
         )
     tracked.log_metrics({"scans": len(found.table), "scans_computed": num_computed})

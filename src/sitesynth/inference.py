@@ -6,7 +6,8 @@ The scans come as a table, one row each:
     scan_id        needed where a patient has several scans
     <sequences>    a path for each sequence that the classifier looks at, empty where it is missing;
                    or one column `image` of files that hold the sequences as channels, in order
-    mask           needed where the classifier's grid is centred on the tumour
+    mask           needed where the classifier's grid is centred on the tumour; 0 outside of it
+    brain_mask     needed where the classifier's scans were stripped of the skull; 0 outside
 
 Paths are relative to the table. Other columns are not looked at; no label is needed.
 """
@@ -28,14 +29,14 @@ from sitesynth.classifiers.prediction import (
 )
 from sitesynth.classifiers.provenance import find_oddities
 from sitesynth.cohorts.sources import Row, Source, read_source
-from sitesynth.cohorts.tables import IMAGE, MASK, Cohort, map_source
+from sitesynth.cohorts.tables import BRAIN_MASK, IMAGE, MASK, Cohort, map_source
 from sitesynth.errors import CohortError, MissingInputError
 from sitesynth.preprocessing.scans import preprocess_scan
 from sitesynth.settings import CohortSettings, SiteSettings
 from sitesynth.tracking import OnStep
 
 
-__all__ = ["needs_mask", "predict_files", "predict_table", "read_table"]
+__all__ = ["needs_brain_mask", "needs_mask", "predict_files", "predict_table", "read_table"]
 
 SITE: Final = "elsewhere"
 """Where the scans come from, for the data contract's rules on sites."""
@@ -67,6 +68,8 @@ def read_table(table: Path, config: ClassifierConfig, *, columns: Mapping[str, s
         codes={},
         sequences=config.sequences,
         has_mask=needs_mask(config),
+        mask_labels=None,
+        has_brain_mask=needs_brain_mask(config),
         labels={config.label: config.classes},
         label_unit="scan",
         covariates=(),
@@ -99,7 +102,8 @@ def predict_table(
         VolumeError: If a file cannot be read, or shows nothing.
     """
     rows = scans.table.to_dict("records")
-    names = [name for name in (*ensemble.config.sequences, IMAGE, MASK) if name in scans.table]
+    columns = (*ensemble.config.sequences, IMAGE, BRAIN_MASK, MASK)
+    names = [name for name in columns if name in scans.table]
     files = ({name: scans.root / str(row[name]) for name in names if row[name]} for row in rows)
     predicted = predict_files(ensemble, provenance, files, on_scan=on_scan)
     return scans.table[["patient_id", "scan_id"]].reset_index(drop=True).join(predicted)
@@ -144,6 +148,11 @@ def needs_mask(config: ClassifierConfig) -> bool:
     return config.grid.region == "tumour"
 
 
+def needs_brain_mask(config: ClassifierConfig) -> bool:
+    """Tell whether a classifier's scans were stripped of the skull, so that a scan needs a mask."""
+    return config.intensity.foreground == "brain"
+
+
 def _batches(
     config: ClassifierConfig, scans: Iterable[Mapping[str, Path]], on_scan: OnStep
 ) -> Iterator[torch.Tensor]:
@@ -152,7 +161,11 @@ def _batches(
     batch = []
     for number, files in enumerate(scans, start=1):
         voxels = preprocess_scan(
-            files, channels=channels, grid=config.grid, intensity=config.intensity
+            files,
+            channels=channels,
+            grid=config.grid,
+            intensity=config.intensity,
+            mask_labels=None,
         )
         # As an image set keeps them, so that a scan of the study has the study's probability.
         batch.append(voxels[: len(config.sequences)].astype(np.float16))
@@ -171,7 +184,9 @@ def _needed_columns(
     has_sequences = any(columns.get(name, name) in source.header for name in config.sequences)
     has_image = IMAGE in columns or (IMAGE in source.header and not has_sequences)
     files = [IMAGE] if has_image else list(config.sequences)
-    return ["patient_id", *files, *([MASK] if needs_mask(config) else [])]
+    masks = [BRAIN_MASK] if needs_brain_mask(config) else []
+    masks += [MASK] if needs_mask(config) else []
+    return ["patient_id", *files, *masks]
 
 
 def _choose(source: Source, needed: Sequence[str], columns: Mapping[str, str]) -> Source:

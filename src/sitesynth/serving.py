@@ -21,12 +21,13 @@ import pandas as pd
 
 from sitesynth.classifiers.ensemble import read_ensemble
 from sitesynth.classifiers.provenance import read_provenance
+from sitesynth.cohorts.tables import BRAIN_MASK
 from sitesynth.errors import CohortError, SitesynthError
 from sitesynth.exports import draw_scan, write_scan
 from sitesynth.generators.bundle import bundle_digest, read_bundle
 from sitesynth.generators.samplers import SamplerName
 from sitesynth.images import MASK
-from sitesynth.inference import needs_mask, predict_files
+from sitesynth.inference import needs_brain_mask, needs_mask, predict_files
 from sitesynth.sampling import Solver, scan_name
 
 
@@ -65,7 +66,8 @@ class ServedClassifier:
             VolumeError: If a file cannot be read, or shows nothing.
         """
         config = self.ensemble.config
-        names = [*config.sequences, *([MASK] if needs_mask(config) else [])]
+        names = [*config.sequences, *([BRAIN_MASK] if needs_brain_mask(config) else [])]
+        names += [MASK] if needs_mask(config) else []
         known = [name for name in names if name in scans.columns]
         if not set(known) & set(config.sequences):
             raise CohortError(

@@ -26,6 +26,7 @@ from sitesynth.errors import SettingsError
 
 __all__ = [
     "AutoencoderSettings",
+    "BiasFieldSettings",
     "CheckSettings",
     "ClassifierSettings",
     "CohortSettings",
@@ -38,8 +39,10 @@ __all__ = [
     "Overrides",
     "PhantomSettings",
     "PhantomSiteSettings",
+    "PreprocessSettings",
     "PrivacySettings",
     "QualitySettings",
+    "RegistrationSettings",
     "RegistrySettings",
     "SamplingSettings",
     "Section",
@@ -48,6 +51,7 @@ __all__ = [
     "SplitSettings",
     "SupplementationSettings",
     "TaskSettings",
+    "TemplateSettings",
     "check_settings",
     "load_settings",
     "settings_text",
@@ -61,10 +65,16 @@ Percentile = Annotated[float, Field(ge=0.0, le=100.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """A word that is safe as a folder, a DVC stage name and an MLflow tag."""
 
+Landmarks = Annotated[tuple[Fraction, ...], Field(strict=False, min_length=9, max_length=9)]
+"""Deciles, 10 % to 90 %."""
+
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
 
 MASK_CHANNEL = "mask"
 """Column and channel of the mask, which no sequence may be called."""
+
+BRAIN_MASK_COLUMN = "brain_mask"
+"""Column of the brain's masks, which no sequence may be called either."""
 
 
 class Section(BaseModel):
@@ -104,7 +114,13 @@ class CohortSettings(Section):
     """Image sequences, in channel order; each once, and none called mask."""
 
     has_mask: bool
-    """Whether the table has a `mask` column: a binary whole-tumour (or organ) mask."""
+    """Whether the table has a `mask` column: the whole tumour (or organ)."""
+
+    mask_labels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] | None
+    """Values of a mask that are inside it, such as [1, 2, 4]; null takes every value above 0."""
+
+    has_brain_mask: bool
+    """Whether the table has a `brain_mask` column: 0 outside the brain, and one for every scan."""
 
     labels: Annotated[dict[Name, Names], Field(min_length=1)]
     """Every label column with its classes, in the order of their class numbers."""
@@ -134,6 +150,11 @@ class CohortSettings(Section):
             raise ValueError(
                 f"'{MASK_CHANNEL}' is the channel of the mask, not a sequence: got "
                 f"{list(sequences)}; remove it, and say with has_mask whether there are masks"
+            )
+        if BRAIN_MASK_COLUMN in sequences:
+            raise ValueError(
+                f"'{BRAIN_MASK_COLUMN}' is the column of brain masks, not a sequence: got "
+                f"{list(sequences)}; remove it, and say with has_brain_mask whether there are any"
             )
         return _named_once(sequences, "sequence")
 
@@ -241,8 +262,12 @@ class CheckSettings(Section):
     max_spacing_mm: Positive
     """Largest plausible voxel edge."""
 
+    grids: Literal["one", "any"]
+    """Whether all files of a scan must lie on one grid, or each may have its own, for headers or
+    `grid.registration` to bring together."""
+
     affine_tolerance_mm: Positive
-    """How far the grids of a scan's sequences and mask may lie apart."""
+    """How far the grids of a scan's sequences and mask may lie apart, where they must be one."""
 
     bad_scans: Literal["stop", "quarantine"]
     """What files that break a rule do: stop the study, or set their scan aside, with the reason."""
@@ -253,6 +278,30 @@ class SplitSettings(Section):
 
     validation_fraction: Fraction
     """Share of each class's patients held out for choices; 0 is refused when a choice is due."""
+
+
+class TemplateSettings(Section):
+    """A volume that every scan is moved onto."""
+
+    path: str
+    """A NIfTI file of the user's, such as SRI24 or MNI152; none comes with the repository."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Digest that the file must have: every site, and whoever predicts, has the same one."""
+
+
+class RegistrationSettings(Section):
+    """How a scan's sequences are moved onto each other; see `sitesynth.preprocessing.alignment`."""
+
+    reference: Name
+    """The sequence that the others are moved onto, on which masks were drawn; where a scan lacks
+    it, the first that it has."""
+
+    transform: Literal["rigid", "affine"]
+    """What moves a sequence onto the reference: a turn and a shift, or a stretch as well."""
+
+    template: TemplateSettings | None
+    """What the reference is then moved onto, by an affine transform; null leaves it in place."""
 
 
 class GridSettings(Section):
@@ -267,6 +316,9 @@ class GridSettings(Section):
     spacing_mm: Annotated[tuple[Positive, ...], Field(strict=False)] | None
     """Voxel size; null fits the longest foreground extent into the grid, keeping proportions."""
 
+    registration: RegistrationSettings | None
+    """How a scan's sequences are moved onto each other first; null trusts their headers."""
+
     @model_validator(mode="after")
     def _one_spacing_per_axis(self) -> Self:
         if self.spacing_mm is not None and len(self.spacing_mm) != len(self.shape):
@@ -277,14 +329,38 @@ class GridSettings(Section):
         return self
 
 
+class BiasFieldSettings(Section):
+    """N4 (Tustison et al., 2010): slow changes of brightness over a scan, divided out."""
+
+    shrink: Count
+    """The field is estimated from one voxel of so many along each axis, and corrects them all."""
+
+    iterations: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    """Most iterations at each resolution of the field, coarse ones first."""
+
+
 class IntensitySettings(Section):
     """How each sequence of each scan is brought to [0, 1], from that scan alone."""
 
+    bias_field: BiasFieldSettings | None
+    """How each sequence's bias field is removed before its range is measured; null leaves it."""
+
+    foreground: Literal["head", "brain"]
+    """What is kept, and measured in: all that stands out from the air, or the `brain_mask`."""
+
+    scale: Literal["range", "zscore"]
+    """What becomes [0, 1]: the range between two percentiles, or what lies within four standard
+    deviations of the mean, each of that scan's foreground."""
+
     low_percentile: Percentile
-    """Percentile of the foreground that becomes 0."""
+    """Percentile of the foreground that becomes 0; for zscore, what lies below is raised to it."""
 
     high_percentile: Percentile
-    """Percentile of the foreground that becomes 1."""
+    """Percentile of the foreground that becomes 1; for zscore, what lies above is lowered to it."""
+
+    landmarks: dict[Name, Landmarks] | None
+    """By sequence: what the deciles of a scan's range become (Nyul et al., 2000); null leaves them.
+    `sitesynth landmarks` measures them, in training scans of training sites."""
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
@@ -293,7 +369,25 @@ class IntensitySettings(Section):
                 f"low_percentile {self.low_percentile} must be below high_percentile "
                 f"{self.high_percentile}"
             )
+        for sequence, landmarks in (self.landmarks or {}).items():
+            if sorted(set(landmarks)) != list(landmarks):
+                raise ValueError(
+                    f"landmarks of '{sequence}' must rise from decile to decile, got "
+                    f"{list(landmarks)}"
+                )
+        if self.landmarks is not None and self.scale != "range":
+            raise ValueError(
+                f"landmarks are deciles of a range, but scale is '{self.scale}'; set scale to "
+                "range, or landmarks to null"
+            )
         return self
+
+
+class PreprocessSettings(Section):
+    """How a site's scans are worked through; no array depends on it."""
+
+    num_workers: Count
+    """Processes that prepare a scan each; one scan of 240 x 240 x 155 x 4 is up to 1.5 GiB."""
 
 
 class AutoencoderSettings(Section):
@@ -662,6 +756,8 @@ MIX_VARIANTS = (
 
 OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
 
+NUM_AXES_3D = 3
+
 TWO_CLASSES = 2
 """As many as a task with a positive class has."""
 
@@ -690,6 +786,7 @@ class Settings(Section):
     split: SplitSettings
     grid: GridSettings
     intensity: IntensitySettings
+    preprocess: PreprocessSettings
     autoencoder: AutoencoderSettings
     diffusion: DiffusionSettings
     sampling: SamplingSettings
@@ -735,6 +832,7 @@ def _disagreements(settings: Settings) -> Iterator[str]:
     yield from _task_disagreements(settings.task, settings.cohort)
     yield from _site_disagreements(settings)
     yield from _grid_disagreements(settings)
+    yield from _preparation_disagreements(settings)
     yield from _mixing_disagreements(settings)
     if settings.supplementation.percentages and settings.task.positive is None:
         yield (
@@ -805,6 +903,33 @@ def _site_disagreements(settings: Settings) -> Iterator[str]:
         closed = sorted(set(sections) - set(OVERRIDABLE))
         if closed:
             yield f"overrides.{site} may hold {list(OVERRIDABLE)}, not {closed}"
+
+
+def _preparation_disagreements(settings: Settings) -> Iterator[str]:
+    cohort, registration = settings.cohort, settings.grid.registration
+    landmarks = settings.intensity.landmarks
+    if landmarks is not None and set(landmarks) != set(cohort.sequences):
+        yield (
+            f"intensity.landmarks names {sorted(landmarks)}, but must name every sequence of "
+            f"{sorted(cohort.sequences)}"
+        )
+    if registration is not None and registration.reference not in cohort.sequences:
+        yield (
+            f"grid.registration.reference '{registration.reference}' is none of cohort.sequences "
+            f"{list(cohort.sequences)}"
+        )
+    if registration is not None and len(settings.grid.shape) != NUM_AXES_3D:
+        yield f"grid.registration needs a grid of three axes, got {list(settings.grid.shape)}"
+    if settings.intensity.foreground == "brain" and not cohort.has_brain_mask:
+        yield (
+            "intensity.foreground 'brain' needs cohort.has_brain_mask true and a brain_mask column "
+            "in the table; 'head' finds what stands out from the air"
+        )
+    if cohort.mask_labels is not None and not cohort.has_mask:
+        yield (
+            f"cohort.mask_labels {list(cohort.mask_labels)} say what a mask holds, but "
+            "cohort.has_mask is false; set mask_labels to null, or has_mask to true"
+        )
 
 
 def _mixing_disagreements(settings: Settings) -> Iterator[str]:

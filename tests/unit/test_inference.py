@@ -60,6 +60,8 @@ def test_a_scan_of_the_study_has_the_studys_probability(
         codes={},
         sequences=config.sequences,
         has_mask=False,
+        mask_labels=None,
+        has_brain_mask=False,
         labels={"idh": config.classes},
         label_unit="patient",
         covariates=(),
@@ -83,6 +85,7 @@ def test_a_scan_of_the_study_has_the_studys_probability(
         cohort=cohort,
         grid=config.grid,
         intensity=config.intensity,
+        num_workers=1,
         on_scan=lambda number, values: None,
     )
     studys = predict_labelled(ensemble, read_images(tmp_path / "images"), label_unit="patient")

@@ -356,3 +356,24 @@ def test_a_curve_of_one_auc_needs_a_positive_class(study: Study, write: Write) -
 
     with pytest.raises(SettingsError, match=r"ask for a curve of one AUC, and task\.positive is"):
         load_settings(write(study))
+
+
+def test_a_brain_that_no_mask_shows_is_refused(study: Study, write: Write) -> None:
+    study["intensity"]["foreground"] = "brain"
+
+    with pytest.raises(SettingsError, match=r"'brain' needs cohort\.has_brain_mask true"):
+        load_settings(write(study))
+
+
+def test_labels_of_a_mask_that_is_not_there_are_refused(study: Study, write: Write) -> None:
+    study["cohort"] |= {"has_mask": False, "mask_labels": [1, 4]}
+
+    with pytest.raises(SettingsError, match=r"cohort\.mask_labels \[1, 4\] say what a mask holds"):
+        load_settings(write(study))
+
+
+def test_a_registration_that_cannot_be_is_refused(study: Study, write: Write) -> None:
+    study["grid"]["registration"] = {"reference": "pd", "transform": "rigid", "template": None}
+
+    with pytest.raises(SettingsError, match=r"grid\.registration\.reference 'pd' is none of"):
+        load_settings(write(study))

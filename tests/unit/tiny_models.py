@@ -109,8 +109,15 @@ def _tiny_ensemble(
         positive=positive,
         threshold=threshold,
         sequences=("t1", "flair"),
-        grid=GridSettings(region=region, shape=grid, spacing_mm=None),
-        intensity=IntensitySettings(low_percentile=1.0, high_percentile=99.0),
+        grid=GridSettings(region=region, shape=grid, spacing_mm=None, registration=None),
+        intensity=IntensitySettings(
+            bias_field=None,
+            foreground="head",
+            scale="range",
+            low_percentile=1.0,
+            high_percentile=99.0,
+            landmarks=None,
+        ),
         classifier=settings,
     )
     members = [

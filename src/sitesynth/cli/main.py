@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from sitesynth.cli import bundles, cohorts, federation, imports, models, results, studies
+from sitesynth.cli import bundles, cohorts, federation, imports, landmarks, models, results, studies
 from sitesynth.errors import SitesynthError
 from sitesynth.storage import told
 
@@ -27,6 +27,7 @@ for command in (
     studies.study,
     imports.import_,
     cohorts.check,
+    landmarks.landmarks,
     bundles.bundle,
     bundles.sample,
     federation.federate,

@@ -20,7 +20,7 @@ import pandas as pd
 from sitesynth.cohorts import cells
 from sitesynth.cohorts.acquired import Acquired
 from sitesynth.cohorts.expectations import Expectation, Outcome, judge
-from sitesynth.cohorts.tables import IMAGE, MASK, file_columns
+from sitesynth.cohorts.tables import IMAGE, MASK, MASKS, file_columns
 from sitesynth.cohorts.voxels import FileMeasure, as_record
 from sitesynth.errors import CohortError
 from sitesynth.settings import CheckSettings, CohortSettings, TaskSettings
@@ -92,15 +92,15 @@ def tables_of(
     numbers = [
         {
             # A mask has one channel, whatever the images have.
-            "num_channels": None if measure.column == MASK else measure.num_channels,
+            "num_channels": None if measure.column in MASKS else measure.num_channels,
             "num_nonfinite": measure.num_nonfinite,
             "contrast": _contrast(measure),
             "smallest_edge_mm": min(measure.spacing_mm) if measure.spacing_mm else None,
             "largest_edge_mm": max(measure.spacing_mm) if measure.spacing_mm else None,
             "affine_offset_mm": measure.affine_offset_mm,
-            "mask_fraction": measure.foreground_fraction if measure.column == MASK else None,
+            "mask_fraction": measure.foreground_fraction if measure.column in MASKS else None,
             "num_fractional": measure.num_fractional,
-            "num_values": measure.num_values,
+            "num_values": measure.num_values if measure.column == MASK else None,
         }
         for measure in measures
     ]
@@ -294,7 +294,7 @@ def _file_expectations(
     found: Acquired, cohort: CohortSettings, check: CheckSettings
 ) -> list[Expectation]:
     """Rules of the voxels and of how a scan's files lie to each other."""
-    low, high, near = check.min_spacing_mm, check.max_spacing_mm, check.affine_tolerance_mm
+    low, high = check.min_spacing_mm, check.max_spacing_mm
     rules = [
         Expectation(
             "files",
@@ -338,24 +338,7 @@ def _file_expectations(
             "ExpectColumnValuesToMatchRegex",
             {"column": "orientation", "regex": ANY_ORIENTATION},
         ),
-        Expectation(
-            "files",
-            "All files of a scan have one shape",
-            "resample them to one grid",
-            "ExpectColumnPairValuesToBeEqual",
-            {
-                "column_A": "shape",
-                "column_B": "reference_shape",
-                "ignore_row_if": "either_value_is_missing",
-            },
-        ),
-        Expectation(
-            "files",
-            f"All files of a scan lie within {near:g} mm of each other",
-            "register them, or correct the headers",
-            "ExpectColumnValuesToBeBetween",
-            {"column": "affine_offset_mm", "min_value": 0, "max_value": near},
-        ),
+        *_grid_expectations(check),
         Expectation(
             "files",
             "No two sequences of a scan have the same voxels",
@@ -375,7 +358,7 @@ def _file_expectations(
                 {"column": "num_channels", "value_set": [num]},
             )
         )
-    if MASK in found.table.columns:
+    if set(MASKS) & set(found.table.columns):
         rules += [
             Expectation(
                 "files",
@@ -402,9 +385,36 @@ def _file_expectations(
     return rules
 
 
+def _grid_expectations(check: CheckSettings) -> list[Expectation]:
+    """Rules of how a scan's files lie to each other, where they must lie on one grid."""
+    if check.grids == "any":
+        return []
+    near = check.affine_tolerance_mm
+    return [
+        Expectation(
+            "files",
+            "All files of a scan have one shape",
+            "resample them to one grid, or set check.grids to any",
+            "ExpectColumnPairValuesToBeEqual",
+            {
+                "column_A": "shape",
+                "column_B": "reference_shape",
+                "ignore_row_if": "either_value_is_missing",
+            },
+        ),
+        Expectation(
+            "files",
+            f"All files of a scan lie within {near:g} mm of each other",
+            "register them, correct the headers, or set check.grids to any",
+            "ExpectColumnValuesToBeBetween",
+            {"column": "affine_offset_mm", "min_value": 0, "max_value": near},
+        ),
+    ]
+
+
 def _contrast(measure: FileMeasure) -> float | None:
     """Return the range of an image's values; a mask's is not asked for."""
-    if measure.low is None or measure.high is None or measure.column == MASK:
+    if measure.low is None or measure.high is None or measure.column in MASKS:
         return None
     return measure.high - measure.low
 

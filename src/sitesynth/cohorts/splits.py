@@ -12,7 +12,7 @@ from typing import Any, final
 import pandas as pd
 
 from sitesynth.cohorts.cells import SPLITS
-from sitesynth.cohorts.tables import MASK
+from sitesynth.cohorts.tables import MASKS
 from sitesynth.errors import CohortError, LeakageError
 from sitesynth.seeds import derive_seed
 from sitesynth.settings import SiteSettings, SplitSettings
@@ -182,7 +182,7 @@ def _image_digests(
     """Yield column and digest of a scan's images: of their voxels, else of their bytes."""
     for name, digest in row.items():
         column = str(name).removeprefix("sha256_")
-        if column not in {name, MASK} and digest:
+        if column not in {name, *MASKS} and digest:
             yield column, voxels.get(column) or digest
 
 

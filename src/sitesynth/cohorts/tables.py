@@ -2,10 +2,11 @@
 
 A canonical table has one row per scan and these columns, every cell a string, empty = unknown:
 
-    patient_id  scan_id  site  split  <labels>  <covariates>  <sequences>  mask
+    patient_id  scan_id  site  split  <labels>  <covariates>  <sequences>  brain_mask  mask
 
 Cohorts whose files hold all sequences as channels have one column `image` instead of one per
-sequence. `mask` is there if the cohort has masks. Paths are relative to `Cohort.root`.
+sequence. `mask` is there if the cohort has masks; so is `brain_mask`, and no cell of it is empty.
+Paths are relative to `Cohort.root`.
 
 Where a table gives no scan_id, it is the patient_id: one scan per patient. Where scan_id is mapped
 to a column of paths, it is the file's name without folders and suffixes.
@@ -26,9 +27,11 @@ from sitesynth.settings import CohortSettings, SiteSettings
 
 
 __all__ = [
+    "BRAIN_MASK",
     "IDENTITY_COLUMNS",
     "IMAGE",
     "MASK",
+    "MASKS",
     "Cohort",
     "canonical_columns",
     "file_columns",
@@ -43,7 +46,13 @@ IMAGE = "image"
 """The column of files whose channels are the sequences, in order."""
 
 MASK = "mask"
-"""The column of binary masks."""
+"""The column of masks of the tumour (or organ)."""
+
+BRAIN_MASK = "brain_mask"
+"""The column of masks of the brain."""
+
+MASKS = (BRAIN_MASK, MASK)
+"""Columns of files that are no image."""
 
 OPTIONAL_COLUMNS = ("scan_id", "split")
 
@@ -136,13 +145,14 @@ def canonical_columns(cohort: CohortSettings, *, has_image: bool) -> tuple[str, 
         has_image: Whether one `image` column stands for all sequences.
     """
     sequences = (IMAGE,) if has_image else cohort.sequences
-    masks = (MASK,) if cohort.has_mask else ()
+    masks = [BRAIN_MASK] if cohort.has_brain_mask else []
+    masks += [MASK] if cohort.has_mask else []
     return (*IDENTITY_COLUMNS, *cohort.labels, *cohort.covariates, *sequences, *masks)
 
 
 def file_columns(table: pd.DataFrame, cohort: CohortSettings) -> tuple[str, ...]:
     """Return the columns of a canonical table that hold paths, in order; the mask last."""
-    names = dict.fromkeys((*cohort.sequences, IMAGE, MASK))
+    names = dict.fromkeys((*cohort.sequences, IMAGE, *MASKS))
     return tuple(name for name in names if name in table.columns)
 
 
@@ -191,7 +201,7 @@ def _matched_columns(source: Source, cohort: CohortSettings) -> dict[str, _Colum
                 f"cohort.columns.{name}."
             )
         index = source.header.index(theirs) if theirs in source.header else None
-        found[name] = _Column(name, theirs, index, name in {*cohort.sequences, IMAGE, MASK})
+        found[name] = _Column(name, theirs, index, name in {*cohort.sequences, IMAGE, *MASKS})
     return found
 
 
@@ -249,9 +259,13 @@ def _problems_of(
         elif not fault:
             is_external = scan.cells["site"] in sites.external
             fault = _fault_of_named(name, cell, is_external=is_external)
+        if name == BRAIN_MASK and not cell:
+            fault = "must not be empty: cohort.has_brain_mask promises one for every scan"
         if fault:
             problems.append(f"row {scan.row}, column {column}: {cell!r} {fault}.")
-    sequences = [name for name, column in columns.items() if column.holds_paths and name != MASK]
+    sequences = [
+        name for name, column in columns.items() if column.holds_paths and name not in MASKS
+    ]
     if not any(scan.cells[name] for name in sequences):
         problems.append(
             f"row {scan.row}, scan '{scan.cells['scan_id']}': no sequence at all, {sequences} are "
@@ -298,7 +312,7 @@ def _shared_files(scans: Sequence[_Scan], files: Sequence[str]) -> list[str]:
     problems = []
     owners: dict[str, _Scan] = {}
     for scan in scans:
-        for cell in (scan.cells[name] for name in files if name != MASK and scan.cells[name]):
+        for cell in (scan.cells[name] for name in files if name not in MASKS and scan.cells[name]):
             path = os.path.normpath(cell)
             owner = owners.setdefault(path, scan)
             if owner is not scan:

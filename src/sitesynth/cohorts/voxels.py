@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from sitesynth.cohorts.acquired import Acquired
-from sitesynth.cohorts.tables import IMAGE, MASK, file_columns
+from sitesynth.cohorts.tables import IMAGE, MASK, MASKS, file_columns
 from sitesynth.errors import VolumeError
 from sitesynth.settings import CohortSettings
 from sitesynth.tracking import Progress
@@ -44,7 +44,7 @@ class FileMeasure:
 
     scan_id: str
     column: str
-    """The sequence, `image`, or `mask`."""
+    """The sequence, `image`, `brain_mask` or `mask`."""
     path: str
     error: str | None = None
     """Why the file cannot be read."""
@@ -91,18 +91,27 @@ def measure_scans(
     with progress(len(found.table), "check voxels") as on_step:
         for number, (_, row) in enumerate(found.table.iterrows(), start=1):
             paths = {name: str(row[name]) for name in columns if row[name]}
-            measures += measure_scan(str(row["scan_id"]), paths, root=found.root)
+            measures += measure_scan(
+                str(row["scan_id"]), paths, root=found.root, mask_labels=cohort.mask_labels
+            )
             on_step(number, {})
     return measures
 
 
-def measure_scan(scan_id: str, paths: Mapping[str, str], *, root: Path) -> list[FileMeasure]:
+def measure_scan(
+    scan_id: str,
+    paths: Mapping[str, str],
+    *,
+    root: Path,
+    mask_labels: Sequence[int] | None,
+) -> list[FileMeasure]:
     """Measure the files of one scan, one at a time, and how they lie to each other.
 
     Args:
         scan_id: The scan.
-        paths: Path by column, those that are there; the mask last.
+        paths: Path by column, those that are there; masks last.
         root: The folder that paths are relative to.
+        mask_labels: Values of the mask that are inside it; None takes every value above 0.
     """
     measures = []
     reference: tuple[tuple[int, ...], Float64[np.ndarray, "4 4"]] | None = None
@@ -116,7 +125,7 @@ def measure_scan(scan_id: str, paths: Mapping[str, str], *, root: Path) -> list[
             continue
         shape, affine = channels[0].voxels.shape, channels[0].affine
         reference = reference or (shape, affine)
-        measure = measure_file(bare, channels)
+        measure = measure_file(bare, channels, mask_labels=mask_labels if column == MASK else None)
         digest = measure.voxel_sha256 or ""
         measures.append(
             replace(
@@ -128,24 +137,28 @@ def measure_scan(scan_id: str, paths: Mapping[str, str], *, root: Path) -> list[
                 twin=seen.get(digest),
             )
         )
-        if column != MASK:
+        if column not in MASKS:
             seen.setdefault(digest, column)
     return measures
 
 
-def measure_file(bare: FileMeasure, channels: Sequence[Volume]) -> FileMeasure:
+def measure_file(
+    bare: FileMeasure, channels: Sequence[Volume], *, mask_labels: Sequence[int] | None
+) -> FileMeasure:
     """Measure one file's voxels.
 
     Args:
         bare: Which file it is.
         channels: Its content; all on one grid.
+        mask_labels: Values of a mask that are inside it; None takes every value above 0.
     """
     first = channels[0]
     voxels = np.stack([channel.voxels for channel in channels])
     finite = voxels[np.isfinite(voxels)]
-    is_mask = bare.column == MASK
+    is_mask = bare.column in MASKS
     is_3d = first.voxels.ndim == NUM_AXES_3D
     threshold = 0.0 if is_mask or not finite.size else float(finite.mean(dtype=np.float64))
+    inside = finite > threshold if mask_labels is None else np.isin(finite, mask_labels)
     whole = (finite >= 0) & (finite == np.rint(finite))
     return replace(
         bare,
@@ -156,7 +169,7 @@ def measure_file(bare: FileMeasure, channels: Sequence[Volume]) -> FileMeasure:
         num_nonfinite=int(voxels.size - finite.size),
         low=float(finite.min()) if finite.size else None,
         high=float(finite.max()) if finite.size else None,
-        foreground_fraction=_rounded(float((finite > threshold).sum()) / voxels.size),
+        foreground_fraction=_rounded(float(inside.sum()) / voxels.size),
         num_fractional=int(whole.size - whole.sum()) if is_mask else None,
         num_values=len(np.unique(finite)) if is_mask else None,
         voxel_sha256=_digest_of_voxels(voxels),

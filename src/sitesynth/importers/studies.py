@@ -64,6 +64,8 @@ def draft_study(
         "codes": {},
         "sequences": list(draft.sequences),
         "has_mask": draft.has_mask,
+        "mask_labels": None,
+        "has_brain_mask": False,
         "labels": {label: list(classes) for label, classes in draft.labels.items()},
         "label_unit": "patient",
         "covariates": list(draft.covariates),

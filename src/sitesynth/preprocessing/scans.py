@@ -1,45 +1,49 @@
 """A site's scans, from its files to an image set on the study's grid.
 
-One scan is in memory at a time. Each has a key: the digest of all that its array depends on, which
-is its files' bytes, the grid, the intensity settings and this code's version. Keys are kept beside
-the arrays, in keys.json, and a scan whose key is there is not computed again: a study with one new
-scan computes one array, and a stage that was killed goes on where it was. The folder's bytes do
-not tell which way they came about.
+A worker has one scan in memory at a time. Each has a key: the digest of all that its array depends
+on, which is its files' bytes, the settings and this code's version. Keys are kept beside the
+arrays, in keys.json, and a scan whose key is there is not computed again: a study with one new scan
+computes one array, and a stage that was killed goes on where it was. The folder's bytes do not
+tell which way they came about.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32
 
 from sitesynth.cohorts.acquired import Acquired
-from sitesynth.cohorts.tables import IMAGE
+from sitesynth.cohorts.tables import IMAGE, MASKS
 from sitesynth.errors import CohortError, VolumeError
 from sitesynth.images import MASK, TABLE_COLUMNS, write_index, write_voxels
-from sitesynth.preprocessing.geometry import (
-    bounding_box,
-    find_foreground,
-    place_grid,
-    resample,
-    resample_mask,
-    to_ras,
-)
-from sitesynth.preprocessing.intensity import rescale_intensity
+from sitesynth.preprocessing.geometry import bounding_box, place_grid, resample, resample_mask
+from sitesynth.preprocessing.masks import inside_of
+from sitesynth.preprocessing.opened import open_scan
 from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
 from sitesynth.storage import digest_of, digest_of_file, read_json, write_json
 from sitesynth.tracking import OnStep
-from sitesynth.volumes import Volume, read_channels, read_volume
 
 
-__all__ = ["ALGORITHM_VERSION", "channels_of", "preprocess_scan", "preprocess_site", "read_splits"]
+__all__ = [
+    "ALGORITHM_VERSION",
+    "channels_of",
+    "checked_paths",
+    "preprocess_scan",
+    "preprocess_site",
+    "read_splits",
+]
 
 ALGORITHM_VERSION = 1
 """Raised with every change to the numbers that this package gives, so that no old array is kept."""
 
-HALF = 0.5
-"""Least value inside a mask: labels are whole numbers, pictures of masks are 0 or 255."""
+OFF = {"foreground": "head", "scale": "range"}
+"""What options say that are off and are not null."""
 
 NUM_CHECKPOINTS = 50
 """How often the keys are written in a run; a killed one loses what came after the last time."""
@@ -64,6 +68,7 @@ def preprocess_site(
     cohort: CohortSettings,
     grid: GridSettings,
     intensity: IntensitySettings,
+    num_workers: int,
     on_scan: OnStep,
 ) -> int:
     """Bring a site's image set up to date.
@@ -75,6 +80,7 @@ def preprocess_site(
         cohort: Sequences, labels and covariates of the study.
         grid: The grid that every scan is brought to.
         intensity: How intensities are brought to [0, 1].
+        num_workers: Processes that prepare a scan each; 1 starts none.
         on_scan: Told after each scan how many are done.
 
     Returns:
@@ -96,25 +102,33 @@ def preprocess_site(
             f"are not, first {unknown[0]}. Run `dvc repro split`."
         )
     scans = {scan_id: row for scan_id, row in scans.items() if scan_id in splits}
-    obeyed = [ALGORITHM_VERSION, channels, grid.model_dump(mode="json")]
-    obeyed.append(intensity.model_dump(mode="json"))
+    obeyed = _obeyed(channels, cohort, grid, intensity)
     keys = {
         scan_id: digest_of([*obeyed, {name: row[f"sha256_{name}"] for name in _files_of(row)}])
         for scan_id, row in scans.items()
     }
     done = _discard_stale(folder, keys)
     num_kept = len(done)
-    for number, (scan_id, row) in enumerate(scans.items(), start=1):
-        if scan_id not in done:
-            array = preprocess_scan(
-                _checked_paths(row, found.root), channels=channels, grid=grid, intensity=intensity
-            )
-            write_voxels(folder, scan_id, array)
+    make = partial(
+        _make_array,
+        root=found.root,
+        folder=folder,
+        channels=channels,
+        grid=grid,
+        intensity=intensity,
+        mask_labels=cohort.mask_labels,
+    )
+    pending = [row for scan_id, row in scans.items() if scan_id not in done]
+    try:
+        on_scan(num_kept, {})
+        for scan_id in _made(make, pending, num_workers=num_workers):
             done[scan_id] = keys[scan_id]
             if len(done) % max(len(scans) // NUM_CHECKPOINTS, 1) == 0:
                 write_json(folder / "keys.json", done)
-        on_scan(number, {})
-    write_json(folder / "keys.json", done)
+            on_scan(len(done), {})
+    finally:
+        # A scan that cannot be prepared costs itself, and not those that were.
+        write_json(folder / "keys.json", done)
     carried = (*cohort.labels, *cohort.covariates)
     write_index(
         folder,
@@ -132,103 +146,106 @@ def preprocess_site(
     return len(done) - num_kept
 
 
+def _made(
+    make: Callable[[Mapping[str, str]], str], rows: Sequence[Mapping[str, str]], *, num_workers: int
+) -> Iterator[str]:
+    """Make the arrays of some scans, and yield the id of each that is on disk."""
+    if num_workers == 1 or len(rows) < 2:  # noqa: PLR2004 (one scan needs no second process)
+        yield from map(make, rows)
+        return
+    # Spawned, not forked: the libraries' threads do not survive a fork.
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as workers:
+        waiting = [workers.submit(make, row) for row in rows]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            workers.shutdown(wait=True, cancel_futures=True)
+
+
+def _make_array(
+    row: Mapping[str, str],
+    *,
+    root: Path,
+    folder: Path,
+    channels: Sequence[str],
+    grid: GridSettings,
+    intensity: IntensitySettings,
+    mask_labels: Sequence[int] | None,
+) -> str:
+    """Prepare one scan and write its array; return its id."""
+    array = preprocess_scan(
+        checked_paths(row, root),
+        channels=channels,
+        grid=grid,
+        intensity=intensity,
+        mask_labels=mask_labels,
+    )
+    write_voxels(folder, row["scan_id"], array)
+    return row["scan_id"]
+
+
 def preprocess_scan(
     paths: Mapping[str, Path],
     *,
     channels: Sequence[str],
     grid: GridSettings,
     intensity: IntensitySettings,
+    mask_labels: Sequence[int] | None,
 ) -> Float32[np.ndarray, "channels ..."]:
     """Read one scan's files and bring them to the study's grid and to [0, 1].
 
     Args:
         paths: The files that are there, by sequence, or one under `image` whose channels are the
-            sequences in order; and `mask`, if there is one.
+            sequences in order; `mask` and `brain_mask`, if there are any.
         channels: Channels of the result; one that is not in `paths` is all zeros.
         grid: The grid to bring them to.
         intensity: How intensities are brought to [0, 1].
+        mask_labels: Values of the mask that are inside it; None takes every value above 0.
 
     Raises:
         CohortError: If the scan has no sequence.
         VolumeError: If a file cannot be read, has another number of axes than the grid, has NaN
             or infinite voxels, or shows nothing.
     """
-    volumes = {
-        channel: to_ras(volume)
-        for channel, volume in _read_scan(paths, [c for c in channels if c != MASK]).items()
-    }
-    for channel, volume in volumes.items():
-        _check_voxels(volume, named=_named(paths, channel), num_axes=len(grid.shape))
-    mask = volumes.pop(MASK, None)
-    if not volumes:
-        raise CohortError(
-            f"a scan must have at least one sequence of {list(channels)}, but only "
-            f"{sorted(map(str, paths.values()))} is there. Remove its row from the table."
-        )
-    reference = next(iter(volumes.values()))
-    foreground = find_foreground(list(volumes.values()))
-    head = bounding_box(foreground, reference.affine)
-    if head is None:
-        raise VolumeError(
-            f"{_named(paths, next(iter(volumes)))}: no head or body stands out from the air, here "
-            "or in the scan's other sequences. Look at the scan; remove its row if it is blank."
-        )
-    inside_mask = None if mask is None else mask.voxels > HALF
+    scan = open_scan(paths, channels=channels, grid=grid, intensity=intensity)
+    mask = scan.mask
+    inside_mask = None if mask is None else inside_of(mask, mask_labels)
     tumour = None
     if mask is not None and inside_mask is not None and grid.region == "tumour":
         tumour = bounding_box(inside_mask, mask.affine)
     affine = place_grid(
-        head=head, centre=(tumour or head).centre, shape=grid.shape, spacing_mm=grid.spacing_mm
+        head=scan.head,
+        centre=(tumour or scan.head).centre,
+        shape=grid.shape,
+        spacing_mm=grid.spacing_mm,
     )
     array = np.zeros((len(channels), *grid.shape), dtype=np.float32)
     for number, channel in enumerate(channels):
-        if channel in volumes:
-            volume = volumes[channel]
-            rescaled = rescale_intensity(
-                volume.voxels,
-                resample_mask(foreground, reference.affine, volume.affine, volume.voxels.shape),
-                low_percentile=intensity.low_percentile,
-                high_percentile=intensity.high_percentile,
-                named=_named(paths, channel),
-            )
-            array[number] = resample(Volume(rescaled, volume.affine), affine, grid.shape)
+        if channel in scan.sequences:
+            even = scan.even_out(channel, intensity)
+            array[number] = resample(even, affine, grid.shape)
     if mask is not None and inside_mask is not None:
         array[-1] = resample_mask(inside_mask, mask.affine, affine, grid.shape)
     return array
 
 
-def _read_scan(paths: Mapping[str, Path], sequences: Sequence[str]) -> dict[str, Volume]:
-    """Read a scan's files, by channel."""
-    volumes = {name: read_volume(path) for name, path in paths.items() if name != IMAGE}
-    if IMAGE in paths:
-        found = read_channels(paths[IMAGE])
-        if len(found) != len(sequences):
-            raise VolumeError(
-                f"{paths[IMAGE]} must hold one channel for each of {list(sequences)}, but holds "
-                f"{len(found)}. Correct cohort.sequences, or the file."
-            )
-        volumes |= dict(zip(sequences, found, strict=True))
-    return volumes
+def _obeyed(
+    channels: Sequence[str],
+    cohort: CohortSettings,
+    grid: GridSettings,
+    intensity: IntensitySettings,
+) -> list[Any]:
+    """Return all that every array depends on beside its files.
 
-
-def _named(paths: Mapping[str, Path], channel: str) -> str:
-    """Return what messages call a channel of a scan."""
-    return str(paths[channel]) if channel in paths else f"{paths[IMAGE]} ({channel})"
-
-
-def _check_voxels(volume: Volume, *, named: str, num_axes: int) -> None:
-    """Refuse what the check stage would not have let through."""
-    if volume.voxels.ndim != num_axes:
-        raise VolumeError(
-            f"{named} must have {num_axes} axes, as grid.shape does, but has "
-            f"{volume.voxels.ndim}. Correct grid.shape in params.yaml, or the table's path."
-        )
-    num_broken = volume.voxels.size - np.count_nonzero(np.isfinite(volume.voxels))
-    if num_broken:
-        raise VolumeError(
-            f"{named}: every voxel must be a finite number, but {num_broken} are NaN or infinite. "
-            "Export the image again, or leave its path empty: a missing sequence is allowed."
-        )
+    What is off is left out, so that an option that is new leaves arrays as they are.
+    """
+    knobs = intensity.model_dump(mode="json", exclude_none=True)
+    knobs = {name: knob for name, knob in knobs.items() if OFF.get(name) != knob}
+    masks = [] if cohort.mask_labels is None else [{"mask_labels": cohort.mask_labels}]
+    is_aligned = grid.registration is not None
+    place = grid.model_dump(mode="json", exclude=None if is_aligned else {"registration"})
+    return [ALGORITHM_VERSION, channels, place, knobs, *masks]
 
 
 def _files_of(row: Mapping[str, str]) -> dict[str, str]:
@@ -237,7 +254,7 @@ def _files_of(row: Mapping[str, str]) -> dict[str, str]:
     return {name: row[name] for name in columns if row[name]}
 
 
-def _checked_paths(row: Mapping[str, str], root: Path) -> dict[str, Path]:
+def checked_paths(row: Mapping[str, str], root: Path) -> dict[str, Path]:
     """Return where a scan's files are, sure that they are those that were acquired."""
     paths = {name: root / path for name, path in _files_of(row).items()}
     for name, path in paths.items():
@@ -252,7 +269,7 @@ def _checked_paths(row: Mapping[str, str], root: Path) -> dict[str, Path]:
 
 def _has(row: Mapping[str, str], channel: str) -> str:
     """Return a `has_<channel>` cell: whether the scan has that channel."""
-    column = IMAGE if IMAGE in row and channel != MASK else channel
+    column = IMAGE if IMAGE in row and channel not in MASKS else channel
     return "true" if row[column] else "false"
 
 

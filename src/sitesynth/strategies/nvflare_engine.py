@@ -65,6 +65,7 @@ __all__ = [
     "hub_file",
     "pack",
     "prepare_kit",
+    "read_fetched",
     "read_result",
     "read_score",
     "run_deployed",
@@ -76,6 +77,7 @@ __all__ = [
 
 INITIAL = "initial.safetensors"
 EVENTS = "events.jsonl"
+FAILURE = "failure.txt"
 LOGIN_S = 60.0
 LOOK_S = 1.0
 WEIGHTS = "weights"
@@ -186,7 +188,7 @@ def read_result(run: Path) -> dict[int, dict[str, Tensor]] | None:
     Raises:
         TrainingError: If the hub gave up.
     """
-    failure, found = run / "failure.txt", run / "members.safetensors"
+    failure, found = run / FAILURE, run / "members.safetensors"
     if failure.exists():
         raise TrainingError(failure.read_text(encoding="utf-8"))
     return split_members(load_file(found)) if found.exists() else None
@@ -251,14 +253,31 @@ def run_deployed(
             f"the hub of {kit} cannot be reached ({error}). Once it runs, --resume goes on after "
             "the last whole round of an interrupted job."
         ) from error
-    for notes in fetched.rglob(EVENTS):
-        best = read_result(notes.parent)
+    found = read_fetched(fetched)
+    if found is None:
+        raise TrainingError(
+            f"the job {number} ended as {status} without a result; the hub's log says why "
+            f"(log.txt in its kit's folder {number})."
+        )
+    return found
+
+
+def read_fetched(
+    fetched: Path,
+) -> tuple[dict[int, dict[str, Tensor]], list[dict[str, Any]]] | None:
+    """Read what NVFlare brought of a job: result and events; None if it is not there.
+
+    Raises:
+        TrainingError: If the hub gave up, in its words. It may do so before anything happened, and
+            then its reason is all that it left.
+    """
+    left = [note for name in (FAILURE, EVENTS) for note in sorted(fetched.rglob(name))]
+    for run in dict.fromkeys(note.parent for note in left):
+        best = read_result(run)
         if best is not None:
-            return best, [json.loads(line) for line in notes.read_text().splitlines()]
-    raise TrainingError(
-        f"the job {number} ended as {status} without a result; the hub's log says why "
-        f"(log.txt in its kit's folder {number})."
-    )
+            told = (run / EVENTS).read_text(encoding="utf-8").splitlines()
+            return best, [json.loads(line) for line in told]
+    return None
 
 
 def _wait_for_sites(session: Any, plan: Plan) -> None:
@@ -320,7 +339,7 @@ class NVFlareHub(ModelController):  # type: ignore[misc]
             best = self._train_members(hub, initial)
             score = hub.decide(join_members(best))
         except SitesynthError as error:
-            write_text(folder / "failure.txt", str(error))
+            write_text(folder / FAILURE, str(error))
             self.panic(str(error))
             return
         self._tell("score", score=asdict(score))

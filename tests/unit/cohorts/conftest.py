@@ -23,6 +23,8 @@ def cohort() -> CohortSettings:
         codes={},
         sequences=("t1", "flair"),
         has_mask=True,
+        mask_labels=None,
+        has_brain_mask=False,
         label_unit="patient",
         labels={"idh": ("wildtype", "mutant")},
         covariates=("age", "sex"),
@@ -48,6 +50,7 @@ def check() -> CheckSettings:
         min_patients_per_class=1,
         min_spacing_mm=0.2,
         max_spacing_mm=10.0,
+        grids="one",
         affine_tolerance_mm=0.5,
         bad_scans="stop",
     )

@@ -96,6 +96,8 @@ def test_the_phantom_passes_as_any_table_and_twice_gives_the_same_bytes(tmp_path
         codes={},
         sequences=("t1", "t1c", "t2", "flair"),
         has_mask=True,
+        mask_labels=None,
+        has_brain_mask=False,
         label_unit="patient",
         labels={
             "idh": ("wildtype", "mutant"),

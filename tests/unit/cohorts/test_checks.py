@@ -155,6 +155,34 @@ class TestChecking:
         assert "breaks 1 of" in str(error.value)
         assert message.split(". Rule", maxsplit=1)[0] in render_page(result)
 
+    def test_sequences_may_lie_on_grids_of_their_own_where_a_study_says_so(
+        self,
+        found: Acquired,
+        cohort: CohortSettings,
+        task: TaskSettings,
+        check: CheckSettings,
+    ) -> None:
+        """Another shape at another place breaks two rules, which `any` does not have."""
+        smaller = np.random.default_rng(0).integers(1, 100, (5, 5, 4)).astype(np.float32)
+        elsewhere = PLACE.copy()
+        elsewhere[:3, 3] = 7
+        write_nifti(found.root / "s2_flair.nii.gz", Volume(smaller, elsewhere), dtype=np.float32)
+        measures = measure_scans(found, cohort=cohort, progress=Silent().progress)
+        one, own = (
+            check_site(
+                found,
+                measures,
+                cohort=cohort,
+                task=task,
+                check=check.model_copy(update={"grids": grids}),
+            )
+            for grids in ("one", "any")
+        )
+
+        assert not one["success"]
+        assert own["success"]
+        assert len(one["rules"]) == len(own["rules"]) + 2
+
     def test_a_truncated_file_is_named_with_what_is_wrong(
         self, found: Acquired, checked: Callable[[Acquired], dict[str, Any]]
     ) -> None:

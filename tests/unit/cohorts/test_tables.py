@@ -261,3 +261,21 @@ def test_many_problems_make_one_error_that_lists_the_first(
         read_cohort(write_table(rows), cohort=cohort, sites=sites)
 
     assert str(error.value).count("'old'") == 5
+
+
+def test_a_brain_mask_may_serve_all_scans_but_none_may_lack_it(
+    rows: Rows, write_table: Write, cohort: CohortSettings, sites: SiteSettings
+) -> None:
+    """An atlas's brain is one file; a scan that was not stripped would stand out."""
+    stripped = cohort.model_copy(update={"has_brain_mask": True})
+    shared = [row | {"brain_mask": rows[0]["mask"]} for row in rows]
+    shared[0]["mask"] = ""
+    found = read_cohort(write_table(shared), cohort=stripped, sites=sites)
+    assert list(found.table.columns[-2:]) == ["brain_mask", "mask"]
+
+    shared[1]["brain_mask"] = ""
+    with pytest.raises(
+        CohortError,
+        match=r"row 3, column 'brain_mask': '' must not be empty: cohort\.has_brain_mask",
+    ):
+        read_cohort(write_table(shared), cohort=stripped, sites=sites)

@@ -24,7 +24,10 @@ def written(
 
 
 def measured(folder: Path, paths: dict[str, str]) -> dict[str, FileMeasure]:
-    return {measure.column: measure for measure in measure_scan("s1", paths, root=folder)}
+    return {
+        measure.column: measure
+        for measure in measure_scan("s1", paths, root=folder, mask_labels=None)
+    }
 
 
 def test_a_ramp_is_measured_by_hand(tmp_path: Path) -> None:
@@ -135,3 +138,22 @@ def test_a_record_leaves_out_what_was_not_measured() -> None:
     bare = FileMeasure(scan_id="s1", column="t1", path="a.nii", error="no")
 
     assert as_record(bare) == {"scan_id": "s1", "column": "t1", "path": "a.nii", "error": "no"}
+
+
+def test_a_mask_holds_the_labels_that_are_asked_for(tmp_path: Path) -> None:
+    """BraTS's necrosis (1) and enhancement (4) are two of eight voxels, the oedema (2) aside."""
+    paths = written(tmp_path, "mask", np.array([0, 0, 0, 0, 1, 2, 2, 4]).reshape(2, 2, 2))
+
+    (mask,) = measure_scan("s1", paths, root=tmp_path, mask_labels=(1, 4))
+    (none,) = measure_scan("s1", paths, root=tmp_path, mask_labels=(3,))
+
+    assert (mask.foreground_fraction, none.foreground_fraction) == (0.25, 0.0)
+
+
+def test_a_brain_mask_is_a_mask_whatever_the_tumours_labels_are(tmp_path: Path) -> None:
+    """It may be the image of a labelling: all that is not 0 is brain."""
+    brain = written(tmp_path, "brain_mask", np.array([0, 0, 3, 4, 41, 42, 2, 2]).reshape(2, 2, 2))
+
+    (found,) = measure_scan("s1", brain, root=tmp_path, mask_labels=(1, 4))
+
+    assert (found.foreground_fraction, found.num_fractional) == (0.75, 0)

@@ -8,14 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from sitesynth.cohorts.acquired import Acquired
 from sitesynth.errors import CohortError, VolumeError
 from sitesynth.images import read_images, write_voxels
 from sitesynth.preprocessing import scans
 from sitesynth.preprocessing.scans import preprocess_scan, preprocess_site, read_splits
-from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
-from sitesynth.storage import digest_of_file
+from sitesynth.settings import (
+    BiasFieldSettings,
+    CohortSettings,
+    GridSettings,
+    IntensitySettings,
+    RegistrationSettings,
+)
+from sitesynth.storage import digest_of, digest_of_file, read_json
 from sitesynth.volumes import Volume, write_nifti
 
 
@@ -26,13 +33,25 @@ COHORT = CohortSettings(
     codes={},
     sequences=("t1", "flair"),
     has_mask=True,
+    mask_labels=None,
+    has_brain_mask=False,
     label_unit="patient",
     labels={"idh": ("wildtype", "mutant")},
     covariates=("age",),
 )
-GRID = GridSettings(region="tumour", shape=(8, 8, 4), spacing_mm=(2.0, 2.0, 4.0))
-INTENSITY = IntensitySettings(low_percentile=1.0, high_percentile=99.0)
+GRID = GridSettings(region="tumour", shape=(8, 8, 4), spacing_mm=(2.0, 2.0, 4.0), registration=None)
+INTENSITY = IntensitySettings(
+    bias_field=None,
+    foreground="head",
+    scale="range",
+    low_percentile=1.0,
+    high_percentile=99.0,
+    landmarks=None,
+)
 CHANNELS = ("t1", "flair", "mask")
+
+FAR = np.array([[1, 0, 0, 900], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], float)
+"""An affine that puts a volume outside the room."""
 
 TUMOUR = (11, 9, 7)
 """Middle voxel of the phantom's tumour."""
@@ -101,6 +120,7 @@ def preprocess(
     grid: GridSettings = GRID,
     cohort: CohortSettings = COHORT,
     splits: Mapping[str, str] | None = None,
+    num_workers: int = 1,
 ) -> int:
     """Run on a site whose scans are all of the train split, unless told otherwise."""
     return preprocess_site(
@@ -110,6 +130,7 @@ def preprocess(
         cohort=cohort,
         grid=grid,
         intensity=INTENSITY,
+        num_workers=num_workers,
         on_scan=lambda number, values: None,
     )
 
@@ -129,10 +150,124 @@ def files_of(folder: Path, **volumes: Volume) -> dict[str, Path]:
 
 def one_scan(paths: Mapping[str, Path], grid: GridSettings = GRID) -> np.ndarray:
     """Preprocess one scan of two sequences and a mask."""
-    return preprocess_scan(paths, channels=CHANNELS, grid=grid, intensity=INTENSITY)
+    return preprocess_scan(
+        paths, channels=CHANNELS, grid=grid, intensity=INTENSITY, mask_labels=None
+    )
 
 
 class TestScan:
+    def test_a_tumour_is_the_labels_that_are_asked_for(self, tmp_path: Path) -> None:
+        """BraTS's label 4 is one voxel of the 27 of the mask."""
+        paths = files_of(tmp_path, t1=as_ras(head()), mask=as_ras(mask()))
+        grid = GridSettings(
+            region="tumour", shape=(9, 9, 5), spacing_mm=(1.5, 1.5, 2.0), registration=None
+        )
+        whole, core = (
+            preprocess_scan(
+                paths, channels=CHANNELS, grid=grid, intensity=INTENSITY, mask_labels=labels
+            )[2]
+            for labels in ((1, 4), (4,))
+        )
+
+        assert whole.sum() == 27
+        assert core.sum() == 1
+        assert core[4, 4, 2] == 1
+
+    def test_sequences_are_moved_onto_their_reference(self, tmp_path: Path) -> None:
+        """A FLAIR whose header lies by 6 mm comes to lie on the T1, and the T1 where it lay."""
+        random = np.random.default_rng(0)
+        marks = ndimage.gaussian_filter(random.random((20, 20, 16)), 1.5, mode="nearest")
+        voxels = np.where(head() > 0, 100 + 2000 * (marks - marks.min()), 0).astype(np.float32)
+        shifted = np.diag([1.5, 1.5, 2.0, 1.0])
+        shifted[:3, 3] = (4.0, -4.0, 2.0)
+        paths = files_of(tmp_path, t1=as_ras(voxels), flair=Volume(2 * voxels, shifted))
+        grid = GridSettings(
+            region="head", shape=(15, 15, 12), spacing_mm=(1.5, 1.5, 2.0), registration=None
+        )
+        onto_t1 = RegistrationSettings(reference="t1", transform="rigid", template=None)
+        before, after = (
+            one_scan(paths, grid.model_copy(update={"registration": registration}))
+            for registration in (None, onto_t1)
+        )
+        alone = one_scan({"t1": paths["t1"]}, grid)
+
+        assert np.abs(before[0] - before[1]).mean() > 0.1
+        assert np.abs(after[0] - after[1]).mean() < 0.02
+        np.testing.assert_array_equal(after[0], alone[0])
+
+    def test_a_brain_mask_strips_the_skull(self, tmp_path: Path) -> None:
+        """Outside all is 0, inside the range is the brain's own; no other grid is needed."""
+        x, y, z = np.indices((20, 20, 16))
+        radius = (x - 10) ** 2 + (y - 10) ** 2 + (z - 8) ** 2
+        scalp = np.where((radius >= 36) & (radius < 49), 900, 0).astype(np.float32)
+        inside = radius < 36
+        voxels = np.where(inside, 50 + x, scalp).astype(np.float32)
+        paths = files_of(
+            tmp_path, t1=as_ras(voxels), brain_mask=as_lps(2.0 * inside.astype(np.float32))
+        )
+        grid = GridSettings(
+            region="head", shape=(15, 15, 11), spacing_mm=(1.5, 1.5, 2.0), registration=None
+        )
+        array = preprocess_scan(
+            paths,
+            channels=("t1",),
+            grid=grid,
+            intensity=INTENSITY.model_copy(update={"foreground": "brain"}),
+            mask_labels=None,
+        )[0]
+
+        middle = array[:, 7, 5]
+        assert (np.flatnonzero(middle) == np.arange(3, 13)).all()
+        assert np.all(np.diff(middle[3:13]) > 0)
+        assert array.max() == 1
+
+    def test_a_brain_mask_that_lies_elsewhere_is_refused(self, tmp_path: Path) -> None:
+        """Of another patient, or with a broken header."""
+        far = Volume(np.ones((4, 4, 4), np.float32), FAR)
+        paths = files_of(tmp_path, t1=as_ras(head()), brain_mask=far)
+        stripped = INTENSITY.model_copy(update={"foreground": "brain"})
+
+        with pytest.raises(VolumeError, match=r"brain_mask\.nii\.gz: the brain's mask must lie"):
+            preprocess_scan(
+                paths, channels=("t1",), grid=GRID, intensity=stripped, mask_labels=None
+            )
+        with pytest.raises(VolumeError, match="must have a brain_mask"):
+            preprocess_scan(
+                {"t1": paths["t1"]},
+                channels=("t1",),
+                grid=GRID,
+                intensity=stripped,
+                mask_labels=None,
+            )
+
+    def test_a_planted_bias_field_goes(self, tmp_path: Path) -> None:
+        """Each sequence that is there is corrected; a missing one stays zeros, the mask a mask."""
+        x, y, z = np.indices((20, 20, 16))
+        even = np.where(head() > 0, 100 + 20 * ((x // 2 + y // 2 + z // 2) % 2), 0)
+        shaded = as_ras((even * (1 + x / 19)).astype(np.float32))
+        paths = files_of(tmp_path, t1=shaded, mask=as_ras(mask()))
+        grid = GridSettings(
+            region="head", shape=(9, 9, 9), spacing_mm=(1.5, 1.5, 2.0), registration=None
+        )
+        n4 = INTENSITY.model_copy(
+            update={"bias_field": BiasFieldSettings(shrink=1, iterations=(20, 20))}
+        )
+        before, after = (
+            preprocess_scan(
+                paths, channels=CHANNELS, grid=grid, intensity=intensity, mask_labels=None
+            )
+            for intensity in (INTENSITY, n4)
+        )
+
+        def slope(array: np.ndarray) -> float:
+            """Brightness of the right half over that of the left."""
+            return float(array[0, 5:].mean() / array[0, :4].mean())
+
+        assert slope(before) > 1.5
+        assert 0.8 < slope(after) < 1.25
+        assert not after[1].any()
+        assert np.array_equal(after[2], before[2])
+
     def test_the_orientation_of_the_file_does_not_show(self, tmp_path: Path) -> None:
         """LPS and RAS copies of one phantom give equal arrays."""
         arrays = [
@@ -144,7 +279,9 @@ class TestScan:
         assert arrays[0][0].std() > 0.1
 
     def test_the_tumour_is_in_the_middle(self, tmp_path: Path) -> None:
-        grid = GridSettings(region="tumour", shape=(9, 9, 5), spacing_mm=(1.5, 1.5, 2.0))
+        grid = GridSettings(
+            region="tumour", shape=(9, 9, 5), spacing_mm=(1.5, 1.5, 2.0), registration=None
+        )
         array = one_scan(files_of(tmp_path, t1=as_ras(head()), mask=as_ras(mask())), grid)
 
         expected = np.zeros((9, 9, 5))
@@ -157,7 +294,9 @@ class TestScan:
             (i - c) ** 2 for i, c in zip(np.indices((20, 20, 16)), (9, 11, 8), strict=True)
         )
         ball = np.where(squares < 49, 100 + squares, 0).astype(np.float32)
-        grid = GridSettings(region="tumour", shape=(15, 15, 15), spacing_mm=(1.5, 1.5, 2.0))
+        grid = GridSettings(
+            region="tumour", shape=(15, 15, 15), spacing_mm=(1.5, 1.5, 2.0), registration=None
+        )
         array = one_scan(files_of(tmp_path, t1=as_ras(ball)), grid)
 
         np.testing.assert_allclose(array[0], array[0, ::-1, ::-1, ::-1], atol=1e-6)
@@ -181,7 +320,9 @@ class TestScan:
         """FLAIR is T1 without its last two slices in each axis."""
         part = Volume(head()[2:18, 2:18, :], as_ras(head()).affine.copy())
         part.affine[:2, 3] = 3.0
-        grid = GridSettings(region="head", shape=(8, 8, 4), spacing_mm=(1.5, 1.5, 2.0))
+        grid = GridSettings(
+            region="head", shape=(8, 8, 4), spacing_mm=(1.5, 1.5, 2.0), registration=None
+        )
         array = one_scan(files_of(tmp_path, t1=as_ras(head()), flair=part), grid)
 
         np.testing.assert_allclose(array[0], array[1], atol=0.02)
@@ -205,12 +346,74 @@ class TestScan:
             one_scan(files_of(tmp_path, mask=as_ras(mask())))
 
     def test_a_volume_in_a_2d_study_is_refused(self, tmp_path: Path) -> None:
-        flat = GridSettings(region="head", shape=(8, 8), spacing_mm=None)
+        flat = GridSettings(region="head", shape=(8, 8), spacing_mm=None, registration=None)
         with pytest.raises(VolumeError, match=r"must have 2 axes, as grid.shape does, but has 3"):
             one_scan(files_of(tmp_path, t1=as_ras(head())), flat)
 
 
 class TestSite:
+    @pytest.mark.slow
+    def test_workers_give_the_same_folder(self, site: Acquired, tmp_path: Path) -> None:
+        """Two processes, that import all this anew; what they finish first is not to be seen."""
+        preprocess(site, tmp_path / "one")
+        assert preprocess(site, tmp_path / "two", num_workers=2) == 4
+
+        assert content(tmp_path / "one") == content(tmp_path / "two")
+
+    @pytest.mark.slow
+    def test_a_bad_scan_keeps_no_other_from_being_made(
+        self, site: Acquired, tmp_path: Path
+    ) -> None:
+        """It is named; what was made stays, and the next run makes the rest."""
+        path = site.root / str(site.table["t1"][3])
+        good = path.read_bytes()
+        path.write_bytes(b"no image")
+        with pytest.raises(VolumeError, match="s3_t1"):
+            preprocess(site, tmp_path / "images", num_workers=2)
+        num_made = len(read_json(tmp_path / "images" / "keys.json"))
+        path.write_bytes(good)
+
+        assert preprocess(site, tmp_path / "images") == 4 - num_made
+        assert read_images(tmp_path / "images").table["scan_id"].tolist() == [
+            f"s{number}" for number in range(4)
+        ]
+
+    def test_a_bad_scan_costs_itself_only(self, site: Acquired, tmp_path: Path) -> None:
+        """The three before it are not made again."""
+        path = site.root / str(site.table["t1"][3])
+        good = path.read_bytes()
+        path.write_bytes(b"no image")
+        with pytest.raises(VolumeError, match="is not the file that was acquired"):
+            preprocess(site, tmp_path / "images")
+        path.write_bytes(good)
+
+        assert preprocess(site, tmp_path / "images") == 1
+
+    def test_options_that_are_off_leave_keys_as_they_were(
+        self, site: Acquired, tmp_path: Path
+    ) -> None:
+        """So a study from before an option keeps its arrays, to the byte of keys.json."""
+        preprocess(site, tmp_path / "images")
+        row = site.table.iloc[0]
+        before = digest_of(
+            [
+                1,
+                ["t1", "flair", "mask"],
+                {"region": "tumour", "shape": [8, 8, 4], "spacing_mm": [2.0, 2.0, 4.0]},
+                {"low_percentile": 1.0, "high_percentile": 99.0},
+                {name: row[f"sha256_{name}"] for name in CHANNELS},
+            ]
+        )
+
+        assert read_json(tmp_path / "images" / "keys.json")["s0"] == before
+
+    def test_labels_of_the_mask_are_part_of_the_key(self, site: Acquired, tmp_path: Path) -> None:
+        """Another whole tumour is another array."""
+        preprocess(site, tmp_path / "images")
+        other = COHORT.model_copy(update={"mask_labels": (1,)})
+
+        assert preprocess(site, tmp_path / "images", cohort=other) == 4
+
     def test_a_missing_sequence_is_zeros_and_says_so(self, site: Acquired, tmp_path: Path) -> None:
         preprocess(site, tmp_path / "images")
 
@@ -359,7 +562,7 @@ class TestPlanes:
     """2D: the same path, with pictures."""
 
     COHORT = COHORT.model_copy(update={"has_mask": False})
-    GRID = GridSettings(region="head", shape=(8, 8), spacing_mm=None)
+    GRID = GridSettings(region="head", shape=(8, 8), spacing_mm=None, registration=None)
 
     @pytest.fixture
     def pictures(self, tmp_path: Path) -> Acquired:

@@ -14,6 +14,7 @@ from sitesynth.strategies.nvflare_engine import (
     hub_file,
     pack,
     prepare_kit,
+    read_fetched,
     read_result,
     sit_down,
     site_file,
@@ -129,6 +130,17 @@ def test_a_hub_that_gave_up_says_why(tmp_path: Path) -> None:
     (tmp_path / "failure.txt").write_text("birch slept")
     with pytest.raises(TrainingError, match="birch slept"):
         read_result(tmp_path)
+
+
+def test_a_hub_that_gave_up_before_anything_happened_says_why(tmp_path: Path) -> None:
+    """It told of no event: the reason is all that it left, somewhere in what was fetched."""
+    run = tmp_path / "workspace/app_server"
+    run.mkdir(parents=True)
+    assert read_fetched(tmp_path) is None
+    (run / "failure.txt").write_text("there is nothing to resume")
+
+    with pytest.raises(TrainingError, match="there is nothing to resume"):
+        read_fetched(tmp_path)
 
 
 def test_initial_weights_are_the_members_own(tmp_path: Path) -> None:
