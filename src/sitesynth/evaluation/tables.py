@@ -21,7 +21,7 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     columns = [*order["sites"], "overall"]
     sizes = scopes[order["strategies"][0]]
     header = ["strategy", *columns]
-    counts = ["", *(_composition(sizes[column]) for column in columns)]
+    counts = ["", *(_composition(sizes[column], comparison) for column in columns)]
     rows = [
         [name, *(_shown(found[column]["auc"]) for column in columns)]
         for name, found in scopes.items()
@@ -64,10 +64,11 @@ def _title(comparison: Mapping[str, Any]) -> str:
     return f"External AUC [95 % interval], {comparison['task']}: {comparison['positive']}"
 
 
-def _composition(sizes: Mapping[str, Any]) -> str:
+def _composition(sizes: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
     """Say how many patients there are, and of the positive class or of each in order."""
     if sizes["positives"] is None:
-        return f"n={sizes['n']} ({'/'.join(str(count) for count in sizes['counts'].values())})"
+        counts = [str(sizes["counts"][name]) for name in comparison["classes"]]
+        return f"n={sizes['n']} ({'/'.join(counts)})"
     return f"n={sizes['n']}, {sizes['positives']} positive"
 
 

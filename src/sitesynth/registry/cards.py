@@ -122,9 +122,9 @@ def _classifier_card(
         "",
         *[f"- {name}: {_shown(found[name])}" for name in figures],
         *[
-            f"- {name} against the rest: auc {_shown(told['auc'])}, recall "
-            f"{_shown(told['sensitivity'])}"
-            for name, told in found.get("classes", {}).items()
+            f"- {name} against the rest: auc {_shown(found['classes'][name]['auc'])}, recall "
+            f"{_shown(found['classes'][name]['sensitivity'])}"
+            for name in (config["classes"] if config["positive"] is None else ())
         ],
         "",
         "| site | patients | AUC |",
@@ -161,7 +161,7 @@ def _what_is_told(config: Mapping[str, Any]) -> str:
 
 def _composition(found: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     if config["positive"] is None:
-        return ", ".join(f"{count} {name}" for name, count in found["counts"].items())
+        return ", ".join(f"{found['counts'][name]} {name}" for name in config["classes"])
     return f"{found['positives']} {config['positive']}"
 
 

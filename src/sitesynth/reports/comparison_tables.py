@@ -45,7 +45,7 @@ def results_table(comparison: Json, *, negative: str | None) -> Table:
     header = [
         head("Strategy"),
         head("Metric"),
-        *(column(_title(s), note=_sizes(first[s], positive)) for s in scopes),
+        *(column(_title(s), note=_sizes(first[s], comparison)) for s in scopes),
         column("McNemar", note="exact p"),
         column("DeLong", note="p, Holm's below"),
         head("Non-inferior", note=f"margin {margin:g}"),
@@ -166,7 +166,7 @@ def figures_of_merit_table(comparison: Json) -> Table:
             ]
             label = head(strategy, note=threshold, rows=len(metrics))
             rows.append([*([label] if line == 0 else []), head(name), *values])
-    sizes = {scope: _sizes(first[scope], comparison["positive"]) for scope in scopes}
+    sizes = {scope: _sizes(first[scope], comparison) for scope in scopes}
     return Table(
         "Every figure of merit, with its 95 % interval by patient",
         [
@@ -299,13 +299,14 @@ def _scopes_of(comparison: Json, strategy: str) -> dict[str, Json]:
     return {**found["sites"], OVERALL: found["overall"]}
 
 
-def _sizes(found: Json, positive: str | None) -> str:
+def _sizes(found: Json, comparison: Json) -> str:
     # One line or two, but never broken inside a number's name.
-    if positive is None:
-        counts = [f"{show_count(size)}\u00a0{name}" for name, size in found["counts"].items()]
-        return ", ".join([f"n\u00a0=\u00a0{show_count(found['n'])}", *counts])
-    positives = f"{show_count(found['positives'])}\u00a0{positive}"
-    return f"n\u00a0=\u00a0{show_count(found['n'])}, {positives}"
+    names = {comparison["positive"]: found["positives"]}
+    if comparison["positive"] is None:
+        # The file's keys are sorted; these are in the order of the classes.
+        names = {name: found["counts"][name] for name in comparison["classes"]}
+    sizes = [f"{show_count(size)}\u00a0{name}" for name, size in names.items()]
+    return ", ".join([f"n\u00a0=\u00a0{show_count(found['n'])}", *sizes])
 
 
 def _title(scope: str) -> str:

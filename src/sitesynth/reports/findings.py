@@ -127,7 +127,7 @@ def _told_apart(comparison: Json) -> str:
 def _composition(comparison: Json, entry: Json) -> str:
     if comparison["positive"] is not None:
         return f"{entry['positives']} {comparison['positive']}"
-    return ", ".join(f"{size} {name}" for name, size in entry["counts"].items())
+    return ", ".join(f"{entry['counts'][name]} {name}" for name in comparison["classes"])
 
 
 def _meaning(verdict: Verdict, entry: Json) -> tuple[str, str]:

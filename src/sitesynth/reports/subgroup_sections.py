@@ -62,10 +62,10 @@ def _interval(group: Json, difference: Json, style: Style) -> Interval:
     return Interval(name, difference["value"], difference["low"], difference["high"], style)
 
 
-def _composition(group: Json) -> str:
-    """Count the positive patients, or those of each class."""
+def _composition(group: Json, comparison: Json) -> str:
+    """Count the positive patients, or those of each class in order."""
     if group["positives"] is None:
-        return ", ".join(show_count(size) for size in group["counts"].values())
+        return ", ".join(show_count(group["counts"][name]) for name in comparison["classes"])
     return show_count(group["positives"])
 
 
@@ -82,7 +82,7 @@ def _table(results: Results, *, subject: str | None) -> Table:
                 *([head(group["covariate"], rows=size)] if group["covariate"] != before else []),
                 head(group["value"]),
                 number(show_count(group["n"])),
-                number(_composition(group)),
+                number(_composition(group, comparison)),
                 *(
                     number(ABSENT)
                     if entry is None

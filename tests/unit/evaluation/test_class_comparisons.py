@@ -241,6 +241,7 @@ def test_the_table_names_the_classes_and_their_patients(found: Json) -> None:
 
     assert "External macro AUC [95 % interval], tumour_type: glioblastoma, astrocytoma" in text
     assert "n=50 (24/16/10)" in text
+    assert render_comparison(json.loads(json.dumps(found, sort_keys=True))) == text
 
 
 def row(patient: str, label: str, *chances: float, scan: str | None = None) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The page of a study that predicts every class."""
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,9 @@ def comparison(results: "Results") -> dict[str, Any]:
     found["subgroups"] = compare_subgroups(
         predictions, find_subgroups({"half": half}), reference="centralized", min_patients=5
     )
-    return dict(in_reading_order(found))
+    # As it is read from its file, whose keys are sorted.
+    written = json.loads(json.dumps(found, sort_keys=True))
+    return dict(in_reading_order(written))
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,16 @@ def test_the_page_asks_about_every_class(page: str) -> None:
 def test_the_main_table_has_a_recall_and_an_auc_of_each_class(page: str) -> None:
     for row in ("SEN (wildtype), %", "SEN (mutant), %", "AUC, mean", "AUC (wildtype)"):
         assert row in page
+
+
+def test_counts_stand_in_the_order_of_the_classes(page: str, comparison: dict[str, Any]) -> None:
+    """Wild type first, as in the header, and not by the alphabet."""
+    told = comparison["strategies"]["centralized"]["overall"]["counts"]
+    assert told["wildtype"] != told["mutant"]
+    assert f"{told['wildtype']}\u00a0wildtype, {told['mutant']}\u00a0mutant" in page
+    assert f"({told['wildtype']} wildtype, {told['mutant']} mutant)" in page
+    for group in comparison["subgroups"]["groups"]:
+        assert f"{group['counts']['wildtype']}, {group['counts']['mutant']}" in page
 
 
 def test_the_page_shows_who_is_called_what(page: str, comparison: dict[str, Any]) -> None:
