@@ -303,3 +303,32 @@ def test_a_study_is_the_same_after_it_was_written(path: Path, tmp_path: Path) ->
 
     assert load_settings(tmp_path / "params.yaml") == study
     assert (tmp_path / "params.yaml").read_text().startswith("# of two\n# lines\n\nstudy: ")
+
+
+def test_what_draws_in_one_pass_is_not_guided(study: Study, write: Write) -> None:
+    study["generator"]["variant"] = "gan"
+    load_settings(write(study))
+    study["sampling"]["guidance"] = 2.0
+
+    with pytest.raises(
+        SettingsError, match=r"variant gan draws in one pass.*guidance must be 1, not 2"
+    ):
+        load_settings(write(study))
+
+
+def test_phantoms_stand_in_for_sequences_they_have(study: Study, write: Write) -> None:
+    study["latents"]["source"] = "phantom"
+    load_settings(write(study))
+    study["cohort"]["sequences"] = ["t1", "dwi"]
+
+    with pytest.raises(SettingsError, match=r"needs sequences of .*but .* \['t1', 'dwi'\]"):
+        load_settings(write(study))
+
+
+def test_a_shared_autoencoder_is_the_same_everywhere(study: Study, write: Write) -> None:
+    study["overrides"]["birch"] = {"autoencoder": {"num_steps": 3}}
+    load_settings(write(study))
+    study["latents"]["source"] = "phantom"
+
+    with pytest.raises(SettingsError, match=r"one autoencoder at all sites.*\['birch'\]"):
+        load_settings(write(study))
