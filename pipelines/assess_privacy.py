@@ -8,7 +8,7 @@ from sitesynth.images import read_images
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.nearest import find_nearest_pairs
 from sitesynth.privacy.pairs import write_pairs
-from sitesynth.privacy.probes import probe
+from sitesynth.privacy.probes import limits_of, probe
 from sitesynth.privacy.release import digest_weights
 from sitesynth.settings import PrivacySettings, SamplingSettings
 from sitesynth.storage import write_json
@@ -54,6 +54,7 @@ def run(
         synthetic,
         classes=asked * privacy.samples_per_scan,
         errors=probe(generator, train, held_out, num_draws=privacy.noise_draws, seed=seed),
+        limits=limits_of(generator.config),
         feature_names=extractor_for(scans.channels, len(scans.grid)).names,
         settings=privacy,
         rng=seeds.numpy_generator(seed, "privacy", site),

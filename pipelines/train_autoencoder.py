@@ -1,11 +1,17 @@
-"""Train the autoencoder of one site."""
+"""Train the autoencoder of one site, on its own scans or on phantoms."""
 
 from pipelines._stage import In, Out, Scratch, main
 from sitesynth.generators.autoencoder import train_autoencoder
 from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.history import History
 from sitesynth.images import read_images
-from sitesynth.settings import AutoencoderSettings
+from sitesynth.settings import (
+    AutoencoderSettings,
+    CohortSettings,
+    GridSettings,
+    IntensitySettings,
+    LatentsSettings,
+)
 from sitesynth.tracking import Run
 
 
@@ -14,19 +20,40 @@ def run(
     site: str,
     images: In,
     model: Out,
+    cohort: CohortSettings,
+    grid: GridSettings,
+    intensity: IntensitySettings,
     autoencoder: AutoencoderSettings,
+    latents: LatentsSettings,
     seed: int,
     scratch: Scratch,
     tracked: Run,
 ) -> None:
-    """Read a site's training scans; write the weights of its autoencoder."""
+    """Read a site's training scans, or draw phantoms; write the weights of its autoencoder."""
+    if latents.source == "own":
+        whose, scans = site, read_images(images).in_split("train")
+    else:
+        # What draws phantoms takes its time to import.
+        from sitesynth.generators.phantoms import NOBODY, draw_phantoms  # noqa: PLC0415
+
+        whose = NOBODY
+        with tracked.progress(latents.num_phantoms, "phantoms") as show:
+            scans = draw_phantoms(
+                scratch / "phantoms",
+                num_phantoms=latents.num_phantoms,
+                cohort=cohort,
+                grid=grid,
+                intensity=intensity,
+                seed=seed,
+                on_scan=show,
+            )
     history = History(scratch / "history.csv")
     with tracked.progress(autoencoder.num_steps, f"autoencoder of {site}") as show:
         trained = train_autoencoder(
-            read_images(images).in_split("train"),
+            scans,
             settings=autoencoder,
             seed=seed,
-            site=site,
+            site=whose,
             checkpoint=scratch / "state.safetensors",
             on_step=history.and_also(show),
         )

@@ -1,4 +1,4 @@
-"""Train the conditional flow of one site over the latents of its autoencoder."""
+"""Train the conditional flow of one site over its autoencoder's latents, or a rival of it."""
 
 from pipelines._stage import In, Out, Scratch, main
 from sitesynth.generators.diffusion import train_diffusion
@@ -9,7 +9,9 @@ from sitesynth.settings import (
     AutoencoderSettings,
     CohortSettings,
     DiffusionSettings,
+    GeneratorSettings,
     GridSettings,
+    LatentsSettings,
     TaskSettings,
 )
 from sitesynth.storage import write_json
@@ -26,7 +28,9 @@ def run(
     task: TaskSettings,
     grid: GridSettings,
     autoencoder: AutoencoderSettings,
+    latents: LatentsSettings,
     diffusion: DiffusionSettings,
+    generator: GeneratorSettings,
     seed: int,
     scratch: Scratch,
     tracked: Run,
@@ -34,14 +38,17 @@ def run(
     """Read a site's scans and its autoencoder; write its flow, which completes its generator."""
     scans = read_images(images)
     history = History(scratch / "history.csv")
-    with tracked.progress(diffusion.num_steps, f"flow of {site}") as show:
-        generator, losses = train_diffusion(
+    num_steps = {"flow": diffusion.num_steps, "gan": generator.gan.num_steps, "gaussian": 0}
+    with tracked.progress(num_steps[generator.variant], f"{generator.variant} of {site}") as show:
+        trained, losses = train_diffusion(
             scans,
             read_autoencoder(
                 encoder, autoencoder, num_channels=len(scans.channels), dims=len(scans.grid)
             ),
             settings=diffusion,
             autoencoder_settings=autoencoder,
+            latents_settings=latents,
+            generator=generator,
             label=task.label,
             classes=cohort.labels[task.label],
             spacing_mm=grid.spacing_mm,
@@ -50,11 +57,12 @@ def run(
             checkpoint=scratch / "state.safetensors",
             on_step=history.and_also(show),
         )
-    write_flow(model, generator)
+    write_flow(model, trained)
     write_json(model / "losses.json", losses)
     history.write(model / "history.csv")
+    at = "loss_at_" if generator.variant == "flow" else ""
     tracked.log_metrics(
-        {f"{s}_loss_at_{t}": v for s, told in losses.items() for t, v in told.items()}
+        {f"{s}_{at}{name}": v for s, told in losses.items() for name, v in told.items()}
     )
 
 

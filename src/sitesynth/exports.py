@@ -72,7 +72,7 @@ def export_scans(
         "site": config.site,
         "label": label,
         "seed": seed,
-        **solver.told(),
+        **solver.told_for(config),
     }
     for start in range(0, count, BATCH_SIZE):
         # A last, smaller batch is padded: sums must not depend on how many scans are wanted.

@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sitesynth import seeds
-from sitesynth.generators.denoiser import Conditions
-from sitesynth.generators.generator import Generator, latent_shape
+from sitesynth.errors import SettingsError
+from sitesynth.generators.denoiser import Conditions, Denoiser
+from sitesynth.generators.generator import Generator, GeneratorConfig, latent_shape
 from sitesynth.generators.samplers import SamplerName, guided, sampler_named, time_grid
 from sitesynth.images import MASK, write_index, write_voxels
 from sitesynth.settings import SamplingSettings
@@ -54,9 +55,12 @@ class Solver:
         low, high = self.guidance_interval
         return self.guidance != 1 and low <= time <= high
 
-    def told(self) -> dict[str, object]:
-        """Return the solver as a sidecar tells it."""
-        return asdict(self) | {"guidance_interval": list(self.guidance_interval)}
+    def told_for(self, config: GeneratorConfig) -> dict[str, object]:
+        """Return the solver as a sidecar tells it; a generator that needs none says so."""
+        told = asdict(self) | {"guidance_interval": list(self.guidance_interval)}
+        if config.variant == "flow":
+            return told
+        return dict.fromkeys(told, f"not applicable: a {config.variant} draws in one pass")
 
 
 def scan_name(site: str, name: str, index: int) -> str:
@@ -90,6 +94,9 @@ def sample_images(
 
     Returns:
         Scans in [0, 1]; the mask channel is 0 or 1.
+
+    Raises:
+        SettingsError: If a generator that draws in one pass is to be guided.
     """
     device = best_device()
     network = generator.flow.to(device)
@@ -97,6 +104,26 @@ def sample_images(
         torch.tensor(labels),
         torch.ones(len(labels), len(generator.config.channels), dtype=torch.bool),
     ).to(device)
+    if isinstance(network, Denoiser):
+        latents = _follow(network, noise.to(device), conditions, solver)
+    elif solver.guidance == 1:
+        latents = network(noise.to(device), conditions)
+    else:
+        raise SettingsError(
+            f"the generator of {generator.config.site} is a {generator.config.variant}, which "
+            f"draws in one pass and cannot be guided: guidance must be 1, not {solver.guidance:g}."
+        )
+    decoder = generator.autoencoder.to(device)
+    images = decoder.decode(generator.scale.restore(latents)).clamp(0, 1).float().cpu()
+    if generator.config.channels[-1] == MASK:
+        images[:, -1] = (images[:, -1] > MASK_THRESHOLD).float()
+    return images
+
+
+def _follow(
+    network: Denoiser, noise: Float[Tensor, "n k ..."], conditions: Conditions, solver: Solver
+) -> Float[Tensor, "n k ..."]:
+    """Follow a flow from noise to latents."""
     both = Conditions(
         torch.cat([conditions.labels, conditions.without_labels().labels]),
         conditions.presence.repeat(2, 1),
@@ -111,12 +138,7 @@ def sample_images(
         return guided(conditional, unconditional, scale=solver.guidance)
 
     sample = sampler_named(solver.sampler)
-    latents = sample(network.schedule, velocity, noise.to(device), time_grid(solver.num_steps))
-    decoder = generator.autoencoder.to(device)
-    images = decoder.decode(generator.scale.restore(latents)).clamp(0, 1).float().cpu()
-    if generator.config.channels[-1] == MASK:
-        images[:, -1] = (images[:, -1] > MASK_THRESHOLD).float()
-    return images
+    return sample(network.schedule, velocity, noise, time_grid(solver.num_steps))
 
 
 def draw_scans(
@@ -175,7 +197,7 @@ def write_samples(
                 "site": config.site,
                 "seed": seed,
                 "label": name,
-                **solver.told(),
+                **solver.told_for(config),
             }
             names = [scan_name(config.site, name, index) for index in wanted]
             if not all(_is_done(folder, scan, origin) for scan in names):

@@ -452,6 +452,50 @@ class DiffusionSettings(Section):
     """Optimizer steps."""
 
 
+class LatentsSettings(Section):
+    """Whose scans define the space of latents in which a site's generator works (ADR 29)."""
+
+    source: Literal["own", "phantom"]
+    """`own`: each site trains its autoencoder on its training scans. `phantom`: on phantoms, drawn
+    alike everywhere, so that all sites have the same autoencoder and no patient is in it."""
+
+    num_phantoms: Count
+    """Phantoms that the shared autoencoder is trained on; not looked at with `own`."""
+
+
+class GanSettings(Section):
+    """What a GAN has beside the flow's network, whose architecture and batches are `diffusion`'s.
+
+    The family is WGAN-GP (Gulrajani et al., 2017).
+    """
+
+    critic_width: Count
+    """Feature maps of the critic's first layer; its second has twice as many."""
+
+    critic_steps: Count
+    """Steps of the critic for each one of the generator."""
+
+    penalty_weight: Positive
+    """Weight of the gradient penalty."""
+
+    learning_rate: Positive
+    """Peak step size of AdamW, for both players."""
+
+    num_steps: Count
+    """Optimizer steps of the critic; the generator takes one of `critic_steps` of them."""
+
+
+class GeneratorSettings(Section):
+    """What turns noise into latents (ADR 29)."""
+
+    variant: Literal["flow", "gan", "gaussian"]
+    """`flow` is the method; the others are baselines on the same latents: `gan`, a conditional
+    WGAN-GP, and `gaussian`, what a flow starts from, without any network."""
+
+    gan: GanSettings
+    """Not looked at by other variants."""
+
+
 class SamplingSettings(Section):
     """How the hub draws from a bundle."""
 
@@ -758,6 +802,9 @@ OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
 
 NUM_AXES_3D = 3
 
+PHANTOM_SEQUENCES = ("t1", "t1c", "t2", "flair")
+"""Sequences that a phantom can be scanned with."""
+
 TWO_CLASSES = 2
 """As many as a task with a positive class has."""
 
@@ -788,7 +835,9 @@ class Settings(Section):
     intensity: IntensitySettings
     preprocess: PreprocessSettings
     autoencoder: AutoencoderSettings
+    latents: LatentsSettings
     diffusion: DiffusionSettings
+    generator: GeneratorSettings
     sampling: SamplingSettings
     quality: QualitySettings
     privacy: PrivacySettings
@@ -833,6 +882,7 @@ def _disagreements(settings: Settings) -> Iterator[str]:
     yield from _site_disagreements(settings)
     yield from _grid_disagreements(settings)
     yield from _preparation_disagreements(settings)
+    yield from _generator_disagreements(settings)
     yield from _mixing_disagreements(settings)
     if settings.supplementation.percentages and settings.task.positive is None:
         yield (
@@ -941,6 +991,35 @@ def _mixing_disagreements(settings: Settings) -> Iterator[str]:
             f"mixing.min_per_class {mixing.min_per_class} exceeds the {num_sites * equal} scans "
             f"per class of the equal mix, by mixing.max_total {mixing.max_total} and "
             f"sampling.num_per_class {settings.sampling.num_per_class} at {num_sites} sites"
+        )
+
+
+def _generator_disagreements(settings: Settings) -> Iterator[str]:
+    variant, guidance = settings.generator.variant, settings.sampling.guidance
+    if variant != "flow" and guidance != 1:
+        yield (
+            f"generator.variant {variant} draws in one pass, which cannot be guided: "
+            f"sampling.guidance must be 1, not {guidance:g}"
+        )
+    if settings.latents.source != "phantom":
+        return
+    unknown = sorted(set(settings.cohort.sequences) - set(PHANTOM_SEQUENCES))
+    if settings.intensity.foreground == "brain":
+        yield (
+            "latents.source phantom draws heads, and intensity.foreground brain wants brain masks, "
+            "which phantoms lack: set foreground to head, or latents.source to own"
+        )
+    if unknown or len(settings.grid.shape) != NUM_AXES_3D:
+        yield (
+            f"latents.source phantom needs sequences of {list(PHANTOM_SEQUENCES)} on a grid of "
+            f"three axes, but cohort.sequences is {list(settings.cohort.sequences)} and grid.shape "
+            f"{list(settings.grid.shape)}: set latents.source to own"
+        )
+    apart = sorted(site for site, knobs in settings.overrides.items() if "autoencoder" in knobs)
+    if apart:
+        yield (
+            f"latents.source phantom asks for one autoencoder at all sites, but overrides changes "
+            f"autoencoder at {apart}: drop those overrides, or set latents.source to own"
         )
 
 

@@ -140,6 +140,7 @@ def train(
     num_steps: int,
     learning_rate: float,
     weight_decay: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
     matrices: Sequence[nn.Parameter] = (),
     average: Average | None = None,
     checkpoint: Path | None = None,
@@ -158,6 +159,7 @@ def train(
         num_steps: Steps of the whole run, those before an interruption included.
         learning_rate: Peak step size; see `learning_rate_at`.
         weight_decay: Decoupled weight decay.
+        betas: How long AdamW remembers gradients and their squares.
         matrices: Weights of two axes that Muon steps; AdamW steps all others.
         average: Follows the weights, if given.
         checkpoint: Where the state is kept about every 20 seconds; continued from if it exists.
@@ -167,7 +169,7 @@ def train(
         TrainingError: If the loss is no longer a finite number.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizers = _optimizers(trained, matrices, learning_rate, weight_decay)
+    optimizers = _optimizers(trained, matrices, learning_rate, weight_decay, betas)
     done = 0
     if checkpoint is not None and checkpoint.exists():
         done = _restore(checkpoint, model, optimizers, average)
@@ -203,11 +205,14 @@ def _optimizers(
     matrices: Sequence[nn.Parameter],
     learning_rate: float,
     weight_decay: float,
+    betas: tuple[float, float],
 ) -> list[torch.optim.Optimizer]:
     apart = {id(matrix) for matrix in matrices}
     others = [parameter for parameter in trained if id(parameter) not in apart]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(others, lr=learning_rate, weight_decay=weight_decay, foreach=True)
+        torch.optim.AdamW(
+            others, lr=learning_rate, betas=betas, weight_decay=weight_decay, foreach=True
+        )
     ]
     if matrices:
         optimizers.append(

@@ -18,6 +18,7 @@ from sitesynth.generators.generator import (
     read_generator,
     write_flow,
 )
+from sitesynth.generators.rivals import VariantName
 from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.privacy.probes import probe_autoencoder, probe_flow
@@ -55,7 +56,7 @@ PRIVACY = PrivacySettings(
 QUALITY = QualitySettings(neighbours=3, num_pairs=10, num_resamples=100)
 
 
-def write_site(folder: Path, site: str) -> None:
+def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
     """Write 20 scans of random heads, 12 of them for training, and a generator."""
     rng = seeds.numpy_generator(0, site)
     rows = []
@@ -105,6 +106,7 @@ def write_site(folder: Path, site: str) -> None:
         ),
         latent_mean=(0.0, 0.0),
         latent_std=1.0,
+        variant=variant,
     )
     with seeds.isolated(torch.Generator().manual_seed(1)):
         generator = Generator(config, *build_networks(config))
@@ -181,6 +183,39 @@ def test_the_stages_write_what_the_contracts_say(sites: Path) -> None:
     }
     assert privacy["sites"]["alder"]["gate"]["verdict"] in {"passed", "refused"}
     assert set(quality["matrix"]["kid"]["birch"]["alder"]) == {"value", "low", "high"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "attack"),
+    [("gan", "gan (inversion)"), ("gaussian", "gaussian (likelihood)")],
+)
+def test_a_rival_is_attacked_in_its_own_way(
+    tmp_path: Path, variant: VariantName, attack: str
+) -> None:
+    """The audit names what it did, and the verdict what it could not."""
+    write_site(tmp_path, "alder", variant)
+    assess_privacy.run(
+        site="alder",
+        images=tmp_path / "images",
+        encoder=tmp_path / "encoder",
+        model=tmp_path / "model",
+        audit=tmp_path / "audit.json",
+        pairs=tmp_path / "pairs.safetensors",
+        sampling=SAMPLING.model_copy(update={"guidance": 1.0}),
+        privacy=PRIVACY,
+        seed=1,
+        tracked=Silent(),
+    )
+    audit = json.loads((tmp_path / "audit.json").read_text())
+    notes = " ".join(audit["gate"]["notes"])
+
+    assert set(audit["membership"]["attacks"]) == {
+        attack,
+        "autoencoder",
+        "samples (features)",
+        "samples (voxels)",
+    }
+    assert ("critic was not attacked" in notes) == (variant == "gan")
 
 
 def test_more_samples_leave_the_first_as_they_were(images: ImageSet, generator: Generator) -> None:

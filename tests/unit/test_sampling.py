@@ -13,8 +13,9 @@ from tests.unit.tiny_models import tiny_generator
 def generator() -> Generator:
     """Return a generator whose classes differ: one mean is high, the other low."""
     generator = tiny_generator((8, 8))
-    generator.flow.mean[1] += 2.0
-    generator.flow.mean[2] -= 2.0
+    mean = generator.flow.get_buffer("mean")
+    mean[1] += 2.0
+    mean[2] -= 2.0
     with seeds.isolated(seeds.generator(0, "way out")):
         torch.nn.init.normal_(generator.autoencoder.shortcut_out.get_parameter("weight"), std=0.05)
     return generator

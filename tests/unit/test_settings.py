@@ -377,3 +377,41 @@ def test_a_registration_that_cannot_be_is_refused(study: Study, write: Write) ->
 
     with pytest.raises(SettingsError, match=r"grid\.registration\.reference 'pd' is none of"):
         load_settings(write(study))
+
+
+def test_what_draws_in_one_pass_is_not_guided(study: Study, write: Write) -> None:
+    study["generator"]["variant"] = "gan"
+    load_settings(write(study))
+    study["sampling"]["guidance"] = 2.0
+
+    with pytest.raises(
+        SettingsError, match=r"variant gan draws in one pass.*guidance must be 1, not 2"
+    ):
+        load_settings(write(study))
+
+
+def test_phantoms_stand_in_for_sequences_they_have(study: Study, write: Write) -> None:
+    study["latents"]["source"] = "phantom"
+    load_settings(write(study))
+    study["cohort"]["sequences"] = ["t1", "dwi"]
+
+    with pytest.raises(SettingsError, match=r"needs sequences of .*but .* \['t1', 'dwi'\]"):
+        load_settings(write(study))
+
+
+def test_phantoms_have_no_brain_masks(study: Study, write: Write) -> None:
+    study["latents"]["source"] = "phantom"
+    study["cohort"]["has_brain_mask"] = True
+    study["intensity"]["foreground"] = "brain"
+
+    with pytest.raises(SettingsError, match="wants brain masks, which phantoms lack"):
+        load_settings(write(study))
+
+
+def test_a_shared_autoencoder_is_the_same_everywhere(study: Study, write: Write) -> None:
+    study["overrides"]["birch"] = {"autoencoder": {"num_steps": 3}}
+    load_settings(write(study))
+    study["latents"]["source"] = "phantom"
+
+    with pytest.raises(SettingsError, match=r"one autoencoder at all sites.*\['birch'\]"):
+        load_settings(write(study))

@@ -1,13 +1,25 @@
 """The card that travels with a generator: what it learned from, how well, how safely."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sitesynth.generators.generator import GeneratorConfig
+from sitesynth.generators.rivals import VariantName
 from sitesynth.images import ImageSet
 
 
 __all__ = ["describe_card", "write_card"]
+
+MADE_OF: Final[Mapping[VariantName, str]] = {
+    "flow": "A KL autoencoder and a label-conditional rectified flow over its latents.",
+    "gan": "A baseline: a KL autoencoder and a label-conditional WGAN-GP over its latents.",
+    "gaussian": "A baseline: a KL autoencoder and a Gaussian per label over its latents.",
+}
+
+PHANTOM_LATENTS: Final = (
+    "The autoencoder was trained on phantoms, which are nobody's scans; every site has the same.",
+    "",
+)
 
 
 def write_card(
@@ -24,7 +36,8 @@ def write_card(
     Args:
         config: The generator's config.
         training: The scans it was trained on.
-        losses: Flow loss per noise level, for training and held-out scans.
+        losses: For training and held-out scans: the flow's loss per noise level, or what
+            `generators.variants` says of its rivals.
         privacy: The site's privacy audit, its gate included.
         quality: The site's quality audit.
         has_own_key: Whether the bundle is signed with the site's own key.
@@ -45,11 +58,21 @@ def write_card(
                 )
             },
         },
-        "flow_losses": {split: dict(told) for split, told in losses.items()},
+        **_told_of_variant(config, losses),
         "privacy": dict(privacy),
         "quality": dict(quality),
         "signature": "site key" if has_own_key else "development key: whole, but anyone could sign",
     }
+
+
+def _told_of_variant(
+    config: GeneratorConfig, losses: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Return the losses under a name that says of what; the card of a flow names no variant."""
+    told = {split: dict(values) for split, values in losses.items()}
+    if config.variant == "flow":
+        return {"flow_losses": told}
+    return {"flow_losses": {}, "variant": config.variant, "variant_losses": told}
 
 
 def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
@@ -61,7 +84,7 @@ def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
         f"# Generator of site {card['site']}",
         "",
         (
-            "A KL autoencoder and a label-conditional rectified flow over its latents. It draws "
+            f"{MADE_OF[config.variant]} It draws "
             f"{'x'.join(str(size) for size in config.grid)} scans of {', '.join(config.channels)}, "
             f"conditional on {config.label} ({', '.join(config.classes)})."
         ),
@@ -73,6 +96,7 @@ def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
             f"{training['scans_of_unknown_class']} of unknown class."
         ),
         "",
+        *(PHANTOM_LATENTS if config.latents_source == "phantom" else ()),
         "## Privacy",
         "",
         f"Gate: {gate.get('verdict', 'not assessed')}.",

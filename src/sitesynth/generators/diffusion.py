@@ -11,8 +11,14 @@ from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
+from sitesynth.generators.variants import train_rival
 from sitesynth.images import ImageSet
-from sitesynth.settings import AutoencoderSettings, DiffusionSettings
+from sitesynth.settings import (
+    AutoencoderSettings,
+    DiffusionSettings,
+    GeneratorSettings,
+    LatentsSettings,
+)
 from sitesynth.tracking import OnStep
 from sitesynth.training import Average, autocast, best_device, train
 
@@ -101,6 +107,8 @@ def train_diffusion(
     *,
     settings: DiffusionSettings,
     autoencoder_settings: AutoencoderSettings,
+    latents_settings: LatentsSettings,
+    generator: GeneratorSettings,
     label: str,
     classes: Sequence[str],
     spacing_mm: Sequence[float] | None,
@@ -116,6 +124,8 @@ def train_diffusion(
         autoencoder: The site's autoencoder.
         settings: The `diffusion` section of params.yaml.
         autoencoder_settings: The `autoencoder` section, kept in the generator's config.
+        latents_settings: The `latents` section: whose scans the autoencoder was trained on.
+        generator: The `generator` section: what is trained, the flow or a rival of it.
         label: The task's label column.
         classes: Its classes, in order.
         spacing_mm: Voxel size of the grid; None if each scan was fitted into it.
@@ -125,7 +135,8 @@ def train_diffusion(
         on_step: Told each step's loss.
 
     Returns:
-        The generator, and its loss per noise level on training and on held-out scans.
+        The generator, and its loss on training and on held-out scans: per noise level for a flow,
+        as `generators.variants` says for its rivals.
 
     Raises:
         TrainingError: If the autoencoder has collapsed, or the loss diverges.
@@ -135,34 +146,41 @@ def train_diffusion(
     latents = encode_scans(training, autoencoder, num_views=settings.num_views, rng=views)
     labels = training.labels(label, classes)
     scale = measure_scale(latents)
-    flow_network = train_flow(
-        latents,
-        labels,
-        scale,
-        settings=settings,
-        num_classes=len(classes),
-        seed=seed,
-        site=site,
-        checkpoint=checkpoint,
-        on_step=on_step,
-    )
-    losses = {
-        split: {str(time): value for time, value in told.items()}
-        for split, told in (
-            ("train", held_out_losses(flow_network, latents, labels, scale, seed=seed, site=site)),
-            (
-                "validation",
-                held_out_losses(
-                    flow_network,
-                    encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views),
-                    held_out.labels(label, classes),
-                    scale,
-                    seed=seed,
-                    site=site,
-                ),
-            ),
-        )
+    parts = {
+        "train": (latents, labels),
+        "validation": (
+            encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views),
+            held_out.labels(label, classes),
+        ),
     }
+    if generator.variant != "flow":
+        model, losses = train_rival(
+            parts,
+            scale,
+            settings=generator,
+            diffusion=settings,
+            num_classes=len(classes),
+            seed=seed,
+            site=site,
+            checkpoint=checkpoint,
+            on_step=on_step,
+        )
+    else:
+        model = flow = train_flow(
+            latents,
+            labels,
+            scale,
+            settings=settings,
+            num_classes=len(classes),
+            seed=seed,
+            site=site,
+            checkpoint=checkpoint,
+            on_step=on_step,
+        )
+        losses = {}
+        for split, part in parts.items():
+            told = held_out_losses(flow, *part, scale, seed=seed, site=site)
+            losses[split] = {str(time): value for time, value in told.items()}
     config = GeneratorConfig(
         schema_version=2,
         site=site,
@@ -175,8 +193,10 @@ def train_diffusion(
         diffusion=settings,
         latent_mean=scale.mean,
         latent_std=scale.std,
+        variant=generator.variant,
+        latents_source=latents_settings.source,
     )
-    return Generator(config, autoencoder, flow_network), losses
+    return Generator(config, autoencoder, model), losses
 
 
 @torch.no_grad()

@@ -5,6 +5,8 @@ Inside its site it lies in two folders, one per stage that made it:
     models/autoencoder/<site>/   autoencoder.safetensors
     models/diffusion/<site>/     flow.safetensors, config.json (schema `GeneratorConfig`)
 
+`flow.safetensors` holds the flow, or what a study of variants has put in its place.
+
 What leaves the site is a bundle; see `generators.bundle`.
 """
 
@@ -18,6 +20,7 @@ from safetensors.torch import load_file
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.denoiser import Denoiser
 from sitesynth.generators.latents import LatentScale
+from sitesynth.generators.rivals import LatentModel, VariantName, as_variant
 from sitesynth.generators.weights import AUTOENCODER_FILE, FLOW_FILE, write_weights
 from sitesynth.settings import AutoencoderSettings, DiffusionSettings, Section
 from sitesynth.storage import read_json, write_json
@@ -56,6 +59,13 @@ class GeneratorConfig(Section):
     diffusion: DiffusionSettings
     latent_mean: Annotated[tuple[float, ...], Field(strict=False)]
     latent_std: Annotated[float, Field(gt=0)]
+    # Left out of the file where they say what every bundle was before there was a choice.
+    variant: Annotated[VariantName, Field(exclude_if=lambda name: name == "flow")] = "flow"
+    """What turns noise into latents."""
+    latents_source: Annotated[
+        Literal["own", "phantom"], Field(exclude_if=lambda source: source == "own")
+    ] = "own"
+    """Whose scans the autoencoder was trained on."""
 
 
 @final
@@ -65,7 +75,8 @@ class Generator:
 
     config: GeneratorConfig
     autoencoder: Autoencoder
-    flow: Denoiser
+    flow: LatentModel
+    """The flow, or the variant in its place."""
 
     @property
     def scale(self) -> LatentScale:
@@ -73,7 +84,7 @@ class Generator:
         return LatentScale(self.config.latent_mean, self.config.latent_std)
 
 
-def build_networks(config: GeneratorConfig) -> tuple[Autoencoder, Denoiser]:
+def build_networks(config: GeneratorConfig) -> tuple[Autoencoder, LatentModel]:
     """Build the networks that a config describes, in evaluation mode, with arbitrary weights."""
     dims = len(config.grid)
     autoencoder = Autoencoder(config.autoencoder, num_channels=len(config.channels), dims=dims)
@@ -83,7 +94,7 @@ def build_networks(config: GeneratorConfig) -> tuple[Autoencoder, Denoiser]:
         num_classes=len(config.classes),
         num_channels=len(config.channels),
     )
-    return autoencoder.eval(), flow.eval()
+    return autoencoder.eval(), as_variant(flow, config.variant).eval()
 
 
 def latent_shape(config: GeneratorConfig) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ counts and distances, and nothing about any one patient.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ def audit_privacy(
     *,
     classes: Sequence[str],
     errors: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    limits: Sequence[str] = (),
     feature_names: Sequence[str],
     settings: PrivacySettings,
     rng: np.random.Generator,
@@ -47,6 +49,7 @@ def audit_privacy(
         classes: The class that each of them was asked to be of.
         errors: Per white-box probe, the model's errors on training and on held-out scans, one row
             per scan.
+        limits: What those probes leave open, for the verdict's notes.
         feature_names: Names of the features.
         settings: The `privacy` section of params.yaml.
         rng: Source of the random splits of the controls.
@@ -84,6 +87,7 @@ def audit_privacy(
     verdict = decide(
         copies=copies, planted=planted, attacks=attacks, blind=blind, settings=settings
     )
+    verdict = replace(verdict, notes=(*verdict.notes, *limits))
     return {
         "patients": {"train": blind.num_members, "held_out": blind.num_others},
         "scans": {

@@ -4,10 +4,17 @@ A model fits what it was trained on better than what it was not. The flow's prob
 squared error at five noise levels; the autoencoder's, its reconstruction's absolute error. Every
 scan meets the same noise, so that scores differ by the scans alone.
 
+What stands in a flow's place has its own probe. A Gaussian's is the mean square of the noise that
+it would need to draw a scan, which is its likelihood. A GAN has no likelihood, so it is inverted,
+by gradient descent from the noise that the Gaussian within it would need (the white-box attack of
+Chen et al., 2020, "GAN-Leaks"): errors are how far from the scan the nearest draw stays, and how
+large the noise behind it is. A critic would tell more, and never leaves the training.
+
 Axes: n = scans, h = held-out scans, c = channels, t = noise levels, e = kinds of error.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,8 +24,9 @@ from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.features import FeatureScale
-from sitesynth.generators.denoiser import Conditions
-from sitesynth.generators.generator import Generator
+from sitesynth.generators.denoiser import Conditions, Denoiser
+from sitesynth.generators.generator import Generator, GeneratorConfig
+from sitesynth.generators.rivals import Gan, Gaussian
 from sitesynth.generators.schedules import Schedule
 from sitesynth.images import ImageSet
 from sitesynth.training import best_device
@@ -26,10 +34,13 @@ from sitesynth.training import best_device
 
 __all__ = [
     "NOISE_LEVELS",
+    "inversion_errors",
+    "limits_of",
     "membership_scores",
     "probe",
     "probe_autoencoder",
     "probe_flow",
+    "probe_one_pass",
     "velocity_errors",
 ]
 
@@ -37,6 +48,11 @@ NOISE_LEVELS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Times of the flow, 0 = data."""
 
 BATCH_SIZE: Final = 16
+
+INVERSION_STEPS: Final = 30
+INVERSION_STEP_SIZE: Final = 0.03
+NOISE_WEIGHT: Final = 0.1
+"""Of the noise's mean square beside that of the distance, while a GAN is inverted."""
 
 SIDES: Final[dict[str, tuple[int, ...]]] = {"as it is": (), "mirrored": (2,)}
 """Axes along which a batch is flipped: training sees scans both ways."""
@@ -90,15 +106,42 @@ def membership_scores(
 def probe(
     generator: Generator, train: ImageSet, held_out: ImageSet, *, num_draws: int, seed: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the errors of both parts of a generator on training and on held-out scans."""
-    of_flow, of_autoencoder = (
-        [probe_flow(generator, part, num_draws=num_draws, seed=seed) for part in (train, held_out)],
+    """Return the errors of both parts of a generator on training and on held-out scans.
+
+    The key says what was probed, and how if that is not the flow's way.
+    """
+    errors_of: Callable[[Generator, ImageSet], np.ndarray]
+    match generator.flow:
+        case Denoiser():
+            name, errors_of = "flow", partial(probe_flow, num_draws=num_draws, seed=seed)
+        case Gaussian():
+            name, errors_of = "gaussian (likelihood)", probe_one_pass
+        case Gan():
+            name, errors_of = "gan (inversion)", probe_one_pass
+    of_latents, of_autoencoder = (
+        [errors_of(generator, part) for part in (train, held_out)],
         [probe_autoencoder(generator, part) for part in (train, held_out)],
     )
     return {
-        "flow": (of_flow[0], of_flow[1]),
+        name: (of_latents[0], of_latents[1]),
         "autoencoder": (of_autoencoder[0], of_autoencoder[1]),
     }
+
+
+def limits_of(config: GeneratorConfig) -> list[str]:
+    """Say what the probes of a generator leave open, beyond what the flow's do."""
+    limits = []
+    if config.variant == "gan":
+        limits.append(
+            "The GAN's critic was not attacked: it is neither kept nor released. The inversion of "
+            "what is released finds less than a likelihood would."
+        )
+    if config.latents_source == "phantom":
+        limits.append(
+            "No patient is in the autoencoder, which was trained on phantoms: an attack on it "
+            "finds differences between the parts of the split, and no membership."
+        )
+    return limits
 
 
 @torch.no_grad()
@@ -109,6 +152,8 @@ def probe_flow(
     config = generator.config
     device = best_device()
     network = generator.flow.to(device)
+    if not isinstance(network, Denoiser):
+        raise TypeError(f"a {config.variant} has no velocity: see `probe_one_pass`")
     labels = images.labels(config.label, config.classes)
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
@@ -132,6 +177,65 @@ def probe_flow(
         sides.append(errors)
     mean: np.ndarray = np.mean(sides, axis=0)
     return mean
+
+
+def probe_one_pass(generator: Generator, images: ImageSet) -> Float[np.ndarray, "n e"]:
+    """Return a rival's errors for each scan, the mean of the scan and its mirror image."""
+    config, device = generator.config, best_device()
+    labels = images.labels(config.label, config.classes)
+    sides = []
+    for axes in SIDES.values():
+        with torch.no_grad():
+            encoded = [mean for mean, _ in _encoded(generator, images, axes)]
+        parts, start = [], 0
+        for latents in encoded:
+            part = slice(start, start + len(latents))
+            conditions = Conditions(labels[part], images.presence[part]).to(device)
+            data = generator.scale.normalize(latents).to(device)
+            match generator.flow.to(device):
+                case Gaussian() as gaussian:
+                    errors = gaussian.whiten(data, conditions).square().flatten(1).mean(1)[:, None]
+                case Gan() as gan:
+                    errors = inversion_errors(gan, data, conditions)
+                case Denoiser():
+                    raise TypeError("a flow is no rival of itself: see `probe_flow`")
+            parts.append(errors.cpu())
+            start += len(latents)
+        sides.append(torch.cat(parts).double().numpy())
+    mean: np.ndarray = np.mean(sides, axis=0)
+    return mean
+
+
+def inversion_errors(
+    gan: Gan, data: Float[Tensor, "n k ..."], conditions: Conditions
+) -> Float[Tensor, "n 2"]:
+    """Invert a GAN: return the distance of its nearest draw, and the noise behind it.
+
+    Both as mean squares. Samples do not meet, so each is found as if it were alone.
+
+    Args:
+        gan: What is inverted.
+        data: Scaled latents to look for.
+        conditions: Those of each of them.
+    """
+    noise = gan.gaussian.whiten(data, conditions).detach().requires_grad_()
+    optimizer = torch.optim.Adam([noise], lr=INVERSION_STEP_SIZE)
+    with torch.enable_grad():
+        for _ in range(INVERSION_STEPS):
+            far, large = _far_and_large(gan, noise, data, conditions)
+            optimizer.zero_grad()
+            # Not the weights' business: their gradients would pile up unused.
+            (noise.grad,) = torch.autograd.grad((far + NOISE_WEIGHT * large).sum(), [noise])
+            optimizer.step()
+    with torch.no_grad():
+        return torch.stack(_far_and_large(gan, noise, data, conditions), dim=1)
+
+
+def _far_and_large(
+    gan: Gan, noise: Tensor, data: Tensor, conditions: Conditions
+) -> tuple[Tensor, Tensor]:
+    missed = gan(noise, conditions) - data
+    return missed.square().flatten(1).mean(dim=1), noise.square().flatten(1).mean(dim=1)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """The sections about what went in: scans, their synthetic twins, and trainings."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from sitesynth.reports.cohort_tables import (
 )
 from sitesynth.reports.curves import thin_out
 from sitesynth.reports.figures import Line, draw_lines
-from sitesynth.reports.page import Block, Gallery, Section
+from sitesynth.reports.page import Block, Gallery, Items, Section
 from sitesynth.reports.panels import Figure, Style, site_styles, strategy_styles
 from sitesynth.reports.study import Results, Study
 
@@ -80,9 +81,11 @@ def images_section(study: Study, results: Results) -> Section:
 
 def training_section(study: Study, results: Results) -> Section:
     """Show how every network's losses went."""
+    rivals = {site: card for site, card in results.cards.items() if "variant" in card}
+    kinds = sorted({card["variant"] for card in rivals.values()})
     stages = (
         ("Autoencoder", results.autoencoders, "train_autoencoder"),
-        ("Flow over latents", results.flows, "train_diffusion"),
+        (f"{' or '.join(kinds) or 'Flow'} over latents", results.flows, "train_diffusion"),
     )
     styles = site_styles(study.sites.training)
     figures = [
@@ -104,14 +107,23 @@ def training_section(study: Study, results: Results) -> Section:
         for site, card in results.cards.items()
         if card["flow_losses"]
     ]
-    blocks.append(
-        Gallery(
-            "Flows, by noise level",
-            figures,
-            "Held-out scans that are much worse than training scans are a sign of memorization.",
-            "regular",
+    if figures or not rivals:
+        blocks.append(
+            Gallery(
+                "Flows, by noise level",
+                figures,
+                "Held-out scans that are much worse than training scans are a sign of "
+                "memorization.",
+                "regular",
+            )
         )
-    )
+    if rivals:
+        blocks.append(
+            Items(
+                "Loss by noise level",
+                [(site, _said_of_rival(card)) for site, card in rivals.items()],
+            )
+        )
     styles = strategy_styles(list(results.classifiers))
     figures = []
     for strategy, history in results.classifiers.items():
@@ -206,6 +218,16 @@ def _flow_losses(site: str, losses: Mapping[str, Mapping[str, float]]) -> Figure
         caption="",
         stage=f"train_diffusion@{site}",
     )
+
+
+def _said_of_rival(card: Mapping[str, Any]) -> str:
+    """Say what is known of a generator that is no flow, on both parts of the split."""
+    told = [
+        f"{name.replace('_', ' ')}, {split}: {value:.3g}"
+        for split, values in card["variant_losses"].items()
+        for name, value in values.items()
+    ]
+    return f"not applicable: a {card['variant']}; {'; '.join(told)}"
 
 
 def _losses(histories: Mapping[str, pd.DataFrame]) -> list[str]:

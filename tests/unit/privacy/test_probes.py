@@ -5,10 +5,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from sitesynth import seeds
+from sitesynth.generators.denoiser import Conditions
+from sitesynth.generators.rivals import Gan
 from sitesynth.generators.samplers import Velocity
 from sitesynth.generators.schedules import StraightSchedule
 from sitesynth.privacy.membership import auc
-from sitesynth.privacy.probes import NOISE_LEVELS, membership_scores, velocity_errors
+from sitesynth.privacy.probes import (
+    NOISE_LEVELS,
+    inversion_errors,
+    limits_of,
+    membership_scores,
+    velocity_errors,
+)
+from tests.unit.generators import tiny_latents
+from tests.unit.tiny_models import tiny_generator
 
 
 def gaussian(x: Tensor, t: Tensor) -> Tensor:
@@ -81,3 +92,62 @@ def test_a_missing_channels_error_does_not_count() -> None:
     )
 
     assert members.min() > others.max()
+
+
+SHAPE = (2, 4, 4)
+
+
+@pytest.fixture
+def gan() -> Gan:
+    """Return a GAN whose network does something, though it has learned nothing."""
+    latents = tiny_latents.two_heaps(SHAPE, num_scans=20, seed=0)
+    model = Gan(tiny_latents.untrained(SHAPE, latents, torch.zeros(20, dtype=torch.long)))
+    with seeds.isolated(seeds.generator(0, "last")):
+        torch.nn.init.normal_(model.network.last.weight, std=0.1)
+    return model.eval()
+
+
+def known(count: int) -> Conditions:
+    return Conditions(torch.zeros(count, dtype=torch.long), torch.ones(count, 2, dtype=torch.bool))
+
+
+def test_what_a_gan_drew_is_told_from_what_it_did_not(gan: Gan) -> None:
+    """Draws are found again from likely noise; twice as far from the middle, they are not."""
+    noise = torch.randn(30, *SHAPE, generator=seeds.generator(1, "noise"))
+    with torch.no_grad():
+        drawn = gan(noise, known(30))
+    mine = inversion_errors(gan, drawn, known(30)).numpy()
+    others = inversion_errors(gan, 2 * drawn, known(30)).numpy()
+
+    assert auc(*membership_scores(mine, others)) > 0.95
+
+
+def test_descent_finds_a_nearer_draw_than_the_gaussian_within(gan: Gan) -> None:
+    """Where the network moves what the Gaussian draws, its noise misses; other noise does not."""
+    noise = torch.randn(8, *SHAPE, generator=seeds.generator(1, "noise"))
+    with torch.no_grad():
+        drawn = gan(noise, known(8))
+        at_start = (gan(gan.gaussian.whiten(drawn, known(8)), known(8)) - drawn).square()
+    found = inversion_errors(gan, drawn, known(8))
+
+    assert (found[:, 0] < 0.3 * at_start.flatten(1).mean(dim=1)).all()
+
+
+def test_an_inversion_does_not_depend_on_its_company(gan: Gan) -> None:
+    """To the last digits of sums; and the weights' gradients stay what they were: none."""
+    data = torch.randn(6, *SHAPE, generator=seeds.generator(1, "data"))
+    together = inversion_errors(gan, data, known(6))
+    alone = inversion_errors(gan, data[2:4], known(2))
+
+    torch.testing.assert_close(together[2:4], alone, rtol=1e-3, atol=1e-4)
+    assert all(parameter.grad is None for parameter in gan.parameters())
+
+
+def test_the_verdict_is_told_what_was_not_attacked() -> None:
+    """Nothing for a flow on its own autoencoder; the critic, and a shared autoencoder."""
+    config = tiny_generator((8, 8)).config
+    other = config.model_copy(update={"variant": "gan", "latents_source": "phantom"})
+
+    assert limits_of(config) == []
+    assert ["critic" in limit for limit in limits_of(other)] == [True, False]
+    assert ["phantoms" in limit for limit in limits_of(other)] == [False, True]

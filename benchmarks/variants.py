@@ -1,0 +1,224 @@
+"""What a network adds to a Gaussian, and diffusion to a GAN: generator variants at equal seconds.
+
+Trains each variant of one site's generator for as many seconds, draws a synthetic cohort from each,
+and measures
+
+- the distance of its scans to the site's held-out ones (KID and FID, `sitesynth.quality`);
+- the AUC, on the external sites, of classifiers that learned from them, over several trainings.
+
+The first row has the site's own training scans in the place of synthetic ones: the best to be
+expected. The Gaussian is fitted, which takes no steps. Encoding is part of every variant, and of no
+one's seconds. A shared autoencoder takes as many steps on phantoms as the site's own on its scans.
+
+    dvc repro preprocess && python -m benchmarks.variants [--seconds 40] [--classifiers 3]
+
+Some fifteen minutes on one core. Seconds are of processor time, so that other work on the machine
+does not count; how many steps they are, and so the table, still depends on the machine.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from sitesynth import seeds
+from sitesynth.audits import Described, describe_real, extractor_for
+from sitesynth.classifiers.network import build_classifier
+from sitesynth.classifiers.training import Examples, examples_of, predict, train_on
+from sitesynth.evaluation.metrics import auc
+from sitesynth.features import FeatureScale
+from sitesynth.generators.autoencoder import Autoencoder, train_autoencoder
+from sitesynth.generators.diffusion import train_diffusion
+from sitesynth.generators.generator import Generator
+from sitesynth.generators.phantoms import NOBODY, draw_phantoms
+from sitesynth.images import ImageSet, read_images
+from sitesynth.quality.fidelity import measure_distances
+from sitesynth.sampling import write_samples
+from sitesynth.settings import Settings, load_settings
+
+
+__all__ = ["main"]
+
+VARIANTS: Final = (("gaussian", "own"), ("gan", "own"), ("flow", "own"), ("flow", "phantom"))
+
+PROBE_STEPS: Final = 10
+"""Steps by which a variant's speed is measured; the first is left out."""
+
+NUM_PER_CLASS: Final = 60
+NUM_RESAMPLES: Final = 200
+
+
+def train_for(
+    seconds: float, scans: ImageSet, autoencoder: Autoencoder, study: Settings, site: str
+) -> tuple[Generator, int]:
+    """Train a study's variant for some seconds of processor time; return it and its steps."""
+
+    def trained(num_steps: int) -> tuple[Generator, list[float]]:
+        moments: list[float] = []
+        gan = study.generator.gan.model_copy(update={"num_steps": num_steps})
+        generator, _ = train_diffusion(
+            scans,
+            autoencoder,
+            settings=study.diffusion.model_copy(update={"num_steps": num_steps}),
+            autoencoder_settings=study.autoencoder,
+            latents_settings=study.latents,
+            generator=study.generator.model_copy(update={"gan": gan}),
+            label=study.task.label,
+            classes=study.classes,
+            spacing_mm=study.grid.spacing_mm,
+            seed=study.seed,
+            site=site,
+            on_step=lambda step, losses: moments.append(time.process_time()),
+        )
+        return generator, moments
+
+    if study.generator.variant == "gaussian":
+        return trained(1)[0], 0
+    _, moments = trained(PROBE_STEPS)
+    num_steps = int(seconds * (PROBE_STEPS - 1) / (moments[-1] - moments[0]))
+    return trained(num_steps)[0], num_steps
+
+
+def distances(
+    held_out: Described, candidate: Described, features: np.ndarray, scale: FeatureScale
+) -> str:
+    """Return KID and FID to the held-out scans, with their intervals, as cells of a row."""
+    told = measure_distances(
+        scale.standardize(held_out.features),
+        scale.standardize(features),
+        patients_x=held_out.patients,
+        patients_y=candidate.patients,
+        num_resamples=NUM_RESAMPLES,
+        rng=seeds.numpy_generator(0, "resamples"),
+    )
+    return " | ".join(
+        f"{told[name]['value']:.{digits}f} ({told[name]['low']:.{digits}f} to "
+        f"{told[name]['high']:.{digits}f})"
+        for name, digits in (("kid", 3), ("fid", 1))
+    )
+
+
+def external_auc(learned: ImageSet, external: Examples, study: Settings, count: int) -> str:
+    """Return the AUC of classifiers that learned from scans: each one's, and their mean."""
+    positive = study.classes.index(study.task.positive)
+    examples = examples_of(
+        [learned], label=study.task.label, classes=study.classes, origins=["any"]
+    )
+    found = []
+    for number in range(count):
+        model = build_classifier(
+            study.classifier,
+            num_sequences=len(learned.sequences),
+            num_classes=len(study.classes),
+            dims=len(learned.grid),
+            rng=seeds.generator(study.seed, "variants", "weights", number),
+        )
+        train_on(
+            model,
+            examples,
+            settings=study.classifier,
+            scope=("variants", number),
+            seed=study.seed,
+            num_steps=study.classifier.num_steps,
+        )
+        scores = predict(model, external.images)[:, positive].double().numpy()
+        value = auc((external.labels == positive).numpy(), scores)
+        assert value is not None  # noqa: S101
+        found.append(value)
+    each = ", ".join(f"{value:.3f}" for value in found)
+    return f"{np.mean(found):.3f} ({each})"
+
+
+def varied(study: Settings, variant: str, source: str) -> Settings:
+    """Return a study with another variant, checked anew."""
+    raw: dict[str, Any] = study.model_dump(mode="json")
+    raw["generator"]["variant"] = variant
+    raw["latents"]["source"] = source
+    return Settings.model_validate(raw)
+
+
+def main() -> None:
+    """Print a row per variant."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, default=Path("data/images"))
+    parser.add_argument("--site", default="alder")
+    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--classifiers", type=int, default=3)
+    given = parser.parse_args()
+    study = load_settings(Path("params.yaml"), site=given.site)
+    scans = read_images(given.images / given.site)
+    training = scans.in_split("train")
+    real = {split: describe_real(scans.in_split(split)) for split in ("train", "validation")}
+    scale, held_out = FeatureScale.of(real["train"].features), real["validation"]
+    extractor = extractor_for(scans.channels, len(scans.grid))
+    external = examples_of(
+        [read_images(given.images / site) for site in study.sites.external],
+        label=study.task.label,
+        classes=study.classes,
+        origins=list(study.sites.external),
+    )
+    sys.stdout.write("| latent model | autoencoder | steps | KID | FID | external AUC |\n")
+    sys.stdout.write("|---|---|---|---|---|---|\n")
+
+    def row(name: str, source: str, steps: object, measured: str, utility: str) -> None:
+        sys.stdout.write(f"| {name} | {source} | {steps} | {measured} | {utility} |\n")
+        sys.stdout.flush()
+
+    row(
+        "training scans",
+        "",
+        "",
+        distances(held_out, real["train"], real["train"].features, scale),
+        external_auc(training, external, study, given.classifiers),
+    )
+    autoencoders: dict[str, Autoencoder] = {}
+    whose = {"own": given.site, "phantom": NOBODY}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for variant, source in VARIANTS:
+            changed = varied(study, variant, source)
+            if source not in autoencoders:
+                learned = training
+                if source == "phantom":
+                    learned = draw_phantoms(
+                        folder / "phantoms",
+                        num_phantoms=changed.latents.num_phantoms,
+                        cohort=changed.cohort,
+                        grid=changed.grid,
+                        intensity=changed.intensity,
+                        seed=changed.seed,
+                    )
+                autoencoders[source] = train_autoencoder(
+                    learned, settings=changed.autoencoder, seed=changed.seed, site=whose[source]
+                )
+            generator, steps = train_for(
+                given.seconds, scans, autoencoders[source], changed, given.site
+            )
+            drawn = folder / f"{variant} {source}"
+            write_samples(
+                drawn,
+                generator,
+                counts=[NUM_PER_CLASS] * len(study.classes),
+                settings=changed.sampling,
+                bundle_digest="never packed",
+                seed=study.seed,
+            )
+            synthetic = describe_real(read_images(drawn))
+            # Held-out scans lack sequences; as many synthetic ones must.
+            lacking = np.resize(held_out.presence, synthetic.presence.shape)
+            features = extractor.hide(synthetic.features, lacking)
+            row(
+                variant,
+                source,
+                steps,
+                distances(held_out, synthetic, features, scale),
+                external_auc(read_images(drawn), external, study, given.classifiers),
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
