@@ -1,6 +1,7 @@
 """Train the conditional flow of one site over the latents of its autoencoder."""
 
 from pipelines._stage import In, Out, Scratch, main
+from sitesynth.cohorts.cells import NUMBERS
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder, write_flow
 from sitesynth.history import History
@@ -47,6 +48,7 @@ def run(
             spacing_mm=grid.spacing_mm,
             seed=seed,
             site=site,
+            bounds={name: (low, high) for name, (low, high, _) in NUMBERS.items()},
             checkpoint=scratch / "state.safetensors",
             on_step=history.and_also(show),
         )

@@ -16,9 +16,17 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from sitesynth.errors import SitesynthError
+from sitesynth.generators.draws import check_asked
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.images import MASK
-from sitesynth.sampling import Solver, draw_scans, scan_name
+from sitesynth.sampling import (
+    NOTHING,
+    Solver,
+    covariates_of,
+    draw_scans,
+    scan_name,
+    told_of,
+)
 from sitesynth.storage import write_json
 from sitesynth.volumes import Volume, write_nifti, write_png
 
@@ -44,6 +52,7 @@ def export_scans(
     solver: Solver,
     bundle_digest: str,
     on_scan: Callable[[int], None],
+    asked: Mapping[str, str] = NOTHING,
 ) -> None:
     """Draw scans 0 to `count` - 1 of a class into a folder of their own.
 
@@ -56,12 +65,15 @@ def export_scans(
         solver: How noise becomes latents.
         bundle_digest: What names the bundle; see `generators.bundle.bundle_digest`.
         on_scan: Called after each scan with its number, from 1.
+        asked: By covariate, what all scans shall have; the others are drawn as at the site.
 
     Raises:
-        SitesynthError: If the generator knows no such class, or the folder holds something.
+        SitesynthError: If the generator knows no such class, covariate or value of one, or the
+            folder holds something.
     """
     config = generator.config
     _check_label(config, label)
+    asked = check_asked(config.covariates, asked, site=config.site)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SitesynthError(
             f"{folder} must be a new or an empty folder, so that all in it is of one draw; name "
@@ -77,10 +89,15 @@ def export_scans(
     for start in range(0, count, BATCH_SIZE):
         # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
         indices = range(start, start + BATCH_SIZE)
-        scans = draw_scans(generator, label, indices, seed=seed, solver=solver)
-        for index, scan in zip(indices[: count - start], scans.numpy(), strict=False):
+        covariates = covariates_of(generator, label, indices, seed=seed, asked=asked)
+        scans = draw_scans(
+            generator, label, indices, seed=seed, solver=solver, covariates=covariates
+        )
+        wanted = indices[: count - start]
+        for index, scan, words in zip(wanted, scans.numpy(), covariates, strict=False):
             name = scan_name(config.site, label, index)
-            write_scan(folder, name, scan, config, {**origin, "index": index})
+            said = {**origin, "index": index, **told_of(words)}
+            write_scan(folder, name, scan, config, said)
             on_scan(index + 1)
 
 
@@ -105,7 +122,8 @@ def draw_scan(
     _check_label(generator.config, label)
     start = index - index % BATCH_SIZE
     indices = range(start, start + BATCH_SIZE)
-    scans = draw_scans(generator, label, indices, seed=seed, solver=solver)
+    covariates = covariates_of(generator, label, indices, seed=seed)
+    scans = draw_scans(generator, label, indices, seed=seed, solver=solver, covariates=covariates)
     scan: Float32[np.ndarray, "c ..."] = scans[index - start].numpy()
     return scan
 

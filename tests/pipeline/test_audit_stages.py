@@ -97,6 +97,7 @@ def write_site(folder: Path, site: str) -> None:
             width=32,
             depth=1,
             num_views=3,
+            covariates=(),
             condition_dropout=0.1,
             ema_decay=0.9,
             learning_rate=1e-3,

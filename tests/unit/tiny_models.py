@@ -46,6 +46,7 @@ def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None =
             width=32,
             depth=1,
             num_views=3,
+            covariates=(),
             condition_dropout=0.1,
             ema_decay=0.9,
             learning_rate=1e-3,

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.covariates import Covariates, values_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
+from sitesynth.generators.descriptions import Bounds, describe_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
 from sitesynth.images import ImageSet
@@ -32,6 +35,8 @@ def train_flow(
     num_classes: int,
     seed: int,
     site: str,
+    covariates: Covariates | None = None,
+    values: Float[Tensor, "n v"] | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> Denoiser:
@@ -45,6 +50,8 @@ def train_flow(
         num_classes: Classes of the task's label.
         seed: Root seed of the study.
         site: Whose flow it is; names the randomness.
+        covariates: What the flow is conditional on beside the label; None for nothing.
+        values: Those of each scan, as `Covariates.encode` says them.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -61,9 +68,15 @@ def train_flow(
             latent_shape=latents.mean.shape[2:],
             num_classes=num_classes,
             num_channels=latents.presence.shape[1],
+            covariates=covariates,
         )
-    views = scale.normalize(latents.mean.flatten(0, 1))
-    model.fit_gaussian(views, labels.repeat_interleave(latents.mean.shape[1]))
+    num_views = latents.mean.shape[1]
+    model.fit_gaussian(
+        scale.normalize(latents.mean.flatten(0, 1)),
+        labels.repeat_interleave(num_views),
+        None if values is None else values.repeat_interleave(num_views, dim=0),
+        num_views=num_views,
+    )
     model.to(device)
     average = Average(model, settings.ema_decay)
 
@@ -71,8 +84,14 @@ def train_flow(
         rng = seeds.generator(seed, "diffusion", site, "step", step)
         chosen = torch.randint(len(labels), (settings.batch_size,), generator=rng)
         data = scale.normalize(latents.draw(chosen, rng=rng))
-        conditions = Conditions(labels[chosen], latents.presence[chosen]).hide_labels(
-            probability=settings.condition_dropout, rng=rng
+        conditions = (
+            Conditions(
+                labels[chosen],
+                latents.presence[chosen],
+                None if values is None else values[chosen],
+            )
+            .hide_labels(probability=settings.condition_dropout, rng=rng)
+            .hide_covariates(probability=settings.condition_dropout, rng=rng)
         )
         t = model.schedule.draw_times(len(chosen), rng=rng)
         noise = torch.randn(data.shape, generator=rng)
@@ -106,6 +125,7 @@ def train_diffusion(
     spacing_mm: Sequence[float] | None,
     seed: int,
     site: str,
+    bounds: Bounds,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> tuple[Generator, dict[str, dict[str, float]]]:
@@ -121,6 +141,7 @@ def train_diffusion(
         spacing_mm: Voxel size of the grid; None if each scan was fitted into it.
         seed: Root seed of the study.
         site: Whose generator it is.
+        bounds: By covariate: what is plausible anywhere.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -128,9 +149,20 @@ def train_diffusion(
         The generator, and its loss per noise level on training and on held-out scans.
 
     Raises:
+        CohortError: If nothing may be told of a covariate at this site.
         TrainingError: If the autoencoder has collapsed, or the loss diverges.
     """
     training, held_out = images.in_split("train"), images.in_split("validation")
+    covariates = None
+    if settings.covariates:
+        covariates = describe_covariates(
+            training.table,
+            settings.covariates,
+            label=label,
+            classes=classes,
+            site=site,
+            bounds=bounds,
+        )
     views = seeds.generator(seed, "diffusion", site, "views")
     latents = encode_scans(training, autoencoder, num_views=settings.num_views, rng=views)
     labels = training.labels(label, classes)
@@ -143,28 +175,35 @@ def train_diffusion(
         num_classes=len(classes),
         seed=seed,
         site=site,
+        covariates=covariates,
+        values=values_of(covariates, training.table),
         checkpoint=checkpoint,
         on_step=on_step,
     )
+    encoded = {
+        "train": (training, latents),
+        "validation": (
+            held_out,
+            encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views),
+        ),
+    }
     losses = {
-        split: {str(time): value for time, value in told.items()}
-        for split, told in (
-            ("train", held_out_losses(flow_network, latents, labels, scale, seed=seed, site=site)),
-            (
-                "validation",
-                held_out_losses(
-                    flow_network,
-                    encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views),
-                    held_out.labels(label, classes),
-                    scale,
-                    seed=seed,
-                    site=site,
-                ),
-            ),
-        )
+        split: {
+            str(time): value
+            for time, value in held_out_losses(
+                flow_network,
+                found,
+                scans.labels(label, classes),
+                scale,
+                values=values_of(covariates, scans.table),
+                seed=seed,
+                site=site,
+            ).items()
+        }
+        for split, (scans, found) in encoded.items()
     }
     config = GeneratorConfig(
-        schema_version=2,
+        schema_version=2 if covariates is None else 3,
         site=site,
         label=label,
         classes=tuple(classes),
@@ -175,13 +214,21 @@ def train_diffusion(
         diffusion=settings,
         latent_mean=scale.mean,
         latent_std=scale.std,
+        covariates=covariates,
     )
     return Generator(config, autoencoder, flow_network), losses
 
 
 @torch.no_grad()
 def held_out_losses(
-    model: Denoiser, latents: Latents, labels: Tensor, scale: LatentScale, *, seed: int, site: str
+    model: Denoiser,
+    latents: Latents,
+    labels: Tensor,
+    scale: LatentScale,
+    *,
+    seed: int,
+    site: str,
+    values: Float[Tensor, "n v"] | None = None,
 ) -> dict[float, float]:
     """Return the mean squared error of the velocity at each of `VALIDATION_TIMES`.
 
@@ -194,6 +241,6 @@ def held_out_losses(
         data = scale.normalize(latents.draw(torch.arange(len(labels)), rng=rng))
         t = torch.full((len(labels),), time)
         mixed, velocity = model.schedule.mix(data, torch.randn(data.shape, generator=rng), t)
-        predicted = model(mixed, t, Conditions(labels, latents.presence))
+        predicted = model(mixed, t, Conditions(labels, latents.presence, values))
         losses[time] = float((predicted - velocity).square().mean())
     return losses

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.features import FeatureScale
+from sitesynth.generators.covariates import values_of
 from sitesynth.generators.denoiser import Conditions
 from sitesynth.generators.generator import Generator
 from sitesynth.generators.schedules import Schedule
@@ -110,12 +111,14 @@ def probe_flow(
     device = best_device()
     network = generator.flow.to(device)
     labels = images.labels(config.label, config.classes)
+    values = values_of(config.covariates, images.table)
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         parts = []
         for start in range(0, len(x), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
-            conditions = Conditions(labels[part], images.presence[part]).to(device)
+            told = None if values is None else values[part]
+            conditions = Conditions(labels[part], images.presence[part], told).to(device)
             parts.append(network(x[part].to(device), t[part].to(device), conditions).cpu())
         return torch.cat(parts)
 

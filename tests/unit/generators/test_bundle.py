@@ -42,6 +42,7 @@ CONFIG = GeneratorConfig(
         width=32,
         depth=1,
         num_views=3,
+        covariates=(),
         condition_dropout=0.1,
         ema_decay=0.9,
         learning_rate=1e-3,
@@ -179,7 +180,7 @@ def resigned(folder: Path, generator: Generator) -> Path:
 
 
 SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "another schema": (edit_json("config.json", lambda c: c.update(schema_version=3)), "schema 3"),
+    "another schema": (edit_json("config.json", lambda c: c.update(schema_version=4)), "schema 4"),
     "an unknown key": (
         edit_json("config.json", lambda c: c.update(_target_="os.system")),
         "_target_",
