@@ -2,10 +2,11 @@
 
 from pipelines._stage import In, Out, Scratch, main
 from sitesynth.cohorts.cells import NUMBERS
+from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder, write_flow
 from sitesynth.history import History
-from sitesynth.images import read_images
+from sitesynth.images import ImageSet, read_images
 from sitesynth.settings import (
     AutoencoderSettings,
     CohortSettings,
@@ -55,9 +56,18 @@ def run(
     write_flow(model, generator)
     write_json(model / "losses.json", losses)
     history.write(model / "history.csv")
+    tracked.log_metrics(_count_unknown(generator.config.covariates, scans.in_split("train")))
     tracked.log_metrics(
         {f"{s}_loss_at_{t}": v for s, told in losses.items() for t, v in told.items()}
     )
+
+
+def _count_unknown(covariates: Covariates | None, training: ImageSet) -> dict[str, float]:
+    """Count, for the site alone, whose covariates the flow was not told: unknown or withheld."""
+    if covariates is None:
+        return {}
+    unknown = covariates.encode_table(training.table).isnan().sum(dim=0).tolist()
+    return {f"unknown_{name}": n for name, n in zip(covariates.names, unknown, strict=True)}
 
 
 if __name__ == "__main__":

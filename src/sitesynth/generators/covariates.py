@@ -148,6 +148,12 @@ class Covariates(Section):
         """
         return [_encode(column, words[column.name]) for column in self.columns]
 
+    def encode_table(self, table: pd.DataFrame) -> Float[Tensor, "n v"]:
+        """Return the numbers of each of a table's scans."""
+        words = zip(*(table[name] for name in self.names), strict=True)
+        rows = [self.encode(dict(zip(self.names, row, strict=True))) for row in words]
+        return torch.tensor(rows).reshape(len(table), len(self.names))
+
     def spread_out(self, values: Float[Tensor, "n v"]) -> Float[Tensor, "n d"]:
         """Return a column per number and per category: 1 where a scan is of it, NaN if unknown."""
         parts = []
@@ -192,11 +198,7 @@ class Covariates(Section):
 
 def values_of(covariates: Covariates | None, table: pd.DataFrame) -> Float[Tensor, "n v"] | None:
     """Return the covariates of a table's scans as numbers; None where there are none to tell."""
-    if covariates is None:
-        return None
-    columns = zip(*(table[name] for name in covariates.names), strict=True)
-    rows = [covariates.encode(dict(zip(covariates.names, row, strict=True))) for row in columns]
-    return torch.tensor(rows).reshape(len(table), len(covariates.names))
+    return None if covariates is None else covariates.encode_table(table)
 
 
 def category_of(word: str, categories: Iterable[str]) -> str | None:

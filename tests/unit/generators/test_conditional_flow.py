@@ -70,7 +70,10 @@ def test_without_covariates_nothing_is_there_and_with_them_the_rest_starts_the_s
     assert set(told) - set(plain) == {
         "slopes",
         "network.covariates.0.rows.weight",
-        "network.covariates.0.direction",
+        "network.covariates.0.curve.0.bias",
+        "network.covariates.0.curve.0.weight",
+        "network.covariates.0.curve.2.bias",
+        "network.covariates.0.curve.2.weight",
         "network.covariates.1.rows.weight",
     }
     for name, value in plain.items():
@@ -184,7 +187,7 @@ def test_the_network_learns_what_no_line_can_say() -> None:
     From pure noise the velocity is the noise minus the mean of what is asked for: 1.5 at both ends,
     -1.5 in the middle.
     """
-    model = trained(200)
+    model = trained(100)
     asked = conditions([-1.5, NAN], [0.0, NAN], [1.5, NAN])
     asked = replace(asked, labels=torch.zeros(3, dtype=torch.long))
     noise = torch.randn(64, 1, *SHAPE, generator=seeds.generator(0, "noise"))
