@@ -220,17 +220,14 @@ def test_an_audit_asks_for_the_training_scans_own_covariates(
     training = images.in_split("train")
     older = replace(training, table=training.table.copy())
     older.table.loc[5, "age"] = "75"
-    drawn, errors = (
-        [look(scans) for scans in (training, older)]
-        for look in (
-            lambda scans: (
-                describe_synthetic(
-                    generator, scans, samples_per_scan=1, sampling=SAMPLING, seed=1, purpose="test"
-                ).thumbnails
-            ),
-            lambda scans: probe_flow(generator, scans, num_draws=1, seed=1),
-        )
-    )
+    both = (training, older)
+    drawn = [
+        describe_synthetic(
+            generator, scans, samples_per_scan=1, sampling=SAMPLING, seed=1, purpose="test"
+        ).thumbnails
+        for scans in both
+    ]
+    errors = [probe_flow(generator, scans, num_draws=1, seed=1) for scans in both]
 
     for before, after in (drawn, errors):
         changed = [bool(np.any(a != b)) for a, b in zip(before, after, strict=True)]
