@@ -131,6 +131,32 @@ def test_a_covariate_that_was_not_learned_leaves_no_folder(tmp_path: Path) -> No
     assert not (tmp_path / "drawn").exists()
 
 
+def test_an_interrupted_draw_goes_on_to_the_same_files(
+    generator: Generator, tmp_path: Path
+) -> None:
+    """What is whole stays as it lies; what a kill left half-written goes."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    export(whole, generator, count=9)
+    export(killed, generator, count=8)
+    (killed / ".writing-abc-alder.json").write_text("{")
+    (killed / "alder-mutant-00008_t1.nii.gz").write_bytes(b"half")
+    kept = (killed / "alder-mutant-00000_t1.nii.gz").stat().st_ino
+
+    assert export(killed, generator, count=9) == sorted(path.name for path in whole.iterdir())
+    assert all(path.read_bytes() == (whole / path.name).read_bytes() for path in killed.iterdir())
+    assert (killed / "alder-mutant-00000_t1.nii.gz").stat().st_ino == kept
+
+
+def test_another_draw_is_not_mixed_in(generator: Generator, tmp_path: Path) -> None:
+    """Neither one of another seed nor one of more scans."""
+    export(tmp_path / "drawn", generator, count=2)
+
+    with pytest.raises(SitesynthError, match=r"00000_t1.json says that its scan was drawn otherw"):
+        export(tmp_path / "drawn", generator, count=2, seed=2)
+    with pytest.raises(SitesynthError, match=r"but holds alder-mutant-00001_mask.json"):
+        export(tmp_path / "drawn", generator, count=1)
+
+
 def test_the_middle_of_a_scan_is_the_worlds_origin(generator: Generator, tmp_path: Path) -> None:
     """And its voxels have the generator's size, in the file too."""
     export(tmp_path / "drawn", generator)

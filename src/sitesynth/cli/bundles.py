@@ -85,7 +85,9 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
 @click.option("--label", required=True, help="The class to draw, e.g. mutant.")
 @click.option("--count", required=True, type=click.IntRange(min=1), help="How many scans.")
 @click.option("--seed", required=True, type=int, help="With a study's seed: the study's scans.")
-@click.option("--out", required=True, type=FOLDER, help="A new folder.")
+@click.option(
+    "--out", required=True, type=FOLDER, help="A new folder; after an interruption, the same."
+)
 @click.option(
     "--covariate",
     "covariates",
