@@ -21,6 +21,7 @@ from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.denoiser import Denoiser
 from sitesynth.generators.latents import LatentScale
 from sitesynth.generators.weights import AUTOENCODER_FILE, FLOW_FILE, write_weights
+from sitesynth.images import TABLE_COLUMNS
 from sitesynth.settings import AutoencoderSettings, DiffusionSettings, Section
 from sitesynth.storage import read_json, write_json
 
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 CONFIG_FILE = "config.json"
+
+PRESENCE = "has_"
+"""How a table's columns begin that say which channels a scan has."""
 
 SCHEMA_WITHOUT = 2
 """The schema of generators without covariates."""
@@ -89,6 +93,10 @@ class GeneratorConfig(Section):
                 f"covariates {list(names)} must be those of diffusion "
                 f"{list(self.diffusion.covariates)}"
             )
+        taken = [name for name in names if name in (*TABLE_COLUMNS, self.label)]
+        taken += [name for name in names if name.startswith(PRESENCE)]
+        if taken:
+            raise ValueError(f"covariates {taken} have the names of other columns of a table")
         if (self.covariates is None) != (self.schema_version == SCHEMA_WITHOUT):
             raise ValueError(
                 f"schema {self.schema_version} and covariates {list(names)} do not go together"

@@ -307,6 +307,20 @@ COVARIATE_ATTACKS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda c: c["covariates"]["columns"][0].update(name="years"),
         r"\['years', 'sex'\] must be those of diffusion \['age', 'sex'\]",
     ),
+    "a column of the table": (
+        lambda c: (
+            c["covariates"]["columns"][1].update(name="split"),
+            c["diffusion"].update(covariates=["age", "split"]),
+        ),
+        r"covariates \['split'\] have the names of other columns",
+    ),
+    "a column of presence": (
+        lambda c: (
+            c["covariates"]["columns"][1].update(name="has_t1"),
+            c["diffusion"].update(covariates=["age", "has_t1"]),
+        ),
+        r"covariates \['has_t1'\] have the names of other columns",
+    ),
     "under schema 2": (lambda c: c.update(schema_version=2), "schema 2 and covariates .* do not"),
     "a class more": (lambda c: c["covariates"]["cells"].append([]), "cells of 3 classes"),
     "one patient's age": (
