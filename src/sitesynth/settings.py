@@ -387,7 +387,7 @@ class PreprocessSettings(Section):
     """How a site's scans are worked through; no array depends on it."""
 
     num_workers: Count
-    """Processes that prepare a scan each; one scan of 240 x 240 x 155 x 4 is up to 1.5 GiB."""
+    """Processes that prepare a scan each, and so have one scan in memory each; 1 starts none."""
 
 
 class AutoencoderSettings(Section):
