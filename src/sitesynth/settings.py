@@ -451,6 +451,22 @@ class DiffusionSettings(Section):
     num_steps: Count
     """Optimizer steps."""
 
+    validate_every: Count | None
+    """Steps between looks at the loss on the site's validation scans, at each noise level; the
+    weights of the best look are kept. Null never looks, and keeps the last."""
+
+    patience_looks: Count | None
+    """Looks without a lower loss after which training ends; null takes all steps. ADR 17."""
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_see(self) -> Self:
+        if self.patience_looks is not None and self.validate_every is None:
+            raise ValueError(
+                f"patience_looks {self.patience_looks} needs validate_every, which is null: "
+                "without looks there is nothing to be patient with (null trains to the end)"
+            )
+        return self
+
 
 class SamplingSettings(Section):
     """How the hub draws from a bundle."""

@@ -3,9 +3,9 @@
 A step's randomness is its own: the loss of step k draws from a generator derived from (seed, scope,
 k). So a resumed run needs no generator's state, and takes the very steps an undisturbed one would.
 
-Resuming is exact: weights, averaged weights, the optimizers' moments and the step's number are
-kept; the learning rate is a function of the step. A checkpoint is a safetensors file, written
-whole.
+Resuming is exact: weights, averaged weights, the best ones so far, the optimizers' moments and the
+step's number are kept; the learning rate is a function of the step. A checkpoint is a safetensors
+file, written whole.
 """
 
 import math
@@ -28,6 +28,7 @@ from sitesynth.tracking import OnStep
 
 __all__ = [
     "Average",
+    "Choice",
     "ExactThinConvolutions",
     "autocast",
     "best_device",
@@ -133,6 +134,66 @@ class Average:
                 self.weights[name].copy_(value)
 
 
+@final
+class Choice:
+    """Keeps the weights of the lowest held-out loss, and says when to wait no longer."""
+
+    def __init__(
+        self,
+        judge: Callable[[Mapping[str, Tensor]], Mapping[str, float]],
+        *,
+        every: int,
+        patience: int | None,
+    ) -> None:
+        """Look at the weights every so many steps.
+
+        Args:
+            judge: Returns the held-out losses of weights; the one named `validation_loss` decides.
+            every: Steps between looks; the last step is looked at in any case.
+            patience: Looks without a lower loss after which training ends; None takes all steps.
+        """
+        self.judge, self.every, self.patience = judge, every, patience
+        self.weights: dict[str, Tensor] = {}
+        self.loss, self.step, self.looks_since = math.inf, 0, 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training should end."""
+        return self.patience is not None and self.looks_since >= self.patience
+
+    def look(self, step: int, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """Judge the weights after a step; keep a copy if none were better.
+
+        Raises:
+            TrainingError: If their loss is no finite number.
+        """
+        told = self.judge(weights)
+        loss = told["validation_loss"]
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss on held-out scans after step {step} is {loss}, though the training's "
+                "own is finite: check the range of the validation scans."
+            )
+        self.looks_since += 1
+        if loss < self.loss:
+            self.loss, self.step, self.looks_since = loss, step, 0
+            self.weights = {name: value.detach().clone() for name, value in weights.items()}
+        return told
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint keeps."""
+        told = torch.tensor([self.loss, self.step, self.looks_since], dtype=torch.float64)
+        return {"told": told} | {f"weights/{name}": value for name, value in self.weights.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` returned."""
+        loss, step, looks_since = state["told"].tolist()
+        self.loss, self.step, self.looks_since = loss, int(step), int(looks_since)
+        self.weights = {
+            name.removeprefix("weights/"): value for name, value in state.items() if name != "told"
+        }
+
+
 def train(
     model: nn.Module,
     losses_at: Callable[[int], Mapping[str, Tensor]],
@@ -142,6 +203,7 @@ def train(
     weight_decay: float = 0.0,
     matrices: Sequence[nn.Parameter] = (),
     average: Average | None = None,
+    choice: Choice | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> None:
@@ -160,6 +222,7 @@ def train(
         weight_decay: Decoupled weight decay.
         matrices: Weights of two axes that Muon steps; AdamW steps all others.
         average: Follows the weights, if given.
+        choice: Looks at the (averaged) weights, if given, and may end the training early.
         checkpoint: Where the state is kept about every 20 seconds; continued from if it exists.
         on_step: Told each step's losses.
 
@@ -170,10 +233,12 @@ def train(
     optimizers = _optimizers(trained, matrices, learning_rate, weight_decay)
     done = 0
     if checkpoint is not None and checkpoint.exists():
-        done = _restore(checkpoint, model, optimizers, average)
+        done = _restore(checkpoint, model, optimizers, average, choice)
     saved_at = time.monotonic()
     model.train()
     for step in range(done + 1, num_steps + 1):
+        if choice is not None and choice.is_over:
+            break
         rate = learning_rate_at(step, num_steps=num_steps, peak=learning_rate)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = rate
@@ -191,9 +256,11 @@ def train(
             optimizer.step()
         if average is not None:
             average.update(model, step)
+        if choice is not None and (step % choice.every == 0 or step == num_steps):
+            values |= choice.look(step, model.state_dict() if average is None else average.weights)
         on_step(step, values)
         if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-            _save(checkpoint, model, optimizers, average, step)
+            _save(checkpoint, model, optimizers, average, choice, step=step)
             saved_at = time.monotonic()
     model.eval()
 
@@ -226,11 +293,15 @@ def _save(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     average: Average | None,
+    choice: Choice | None,
+    *,
     step: int,
 ) -> None:
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     if average is not None:
         tensors |= {f"average/{name}": value for name, value in average.weights.items()}
+    if choice is not None:
+        tensors |= {f"choice/{name}": value for name, value in choice.state().items()}
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{index}/{name}": t for name, t in state.items()}
@@ -244,11 +315,14 @@ def _restore(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     average: Average | None,
+    choice: Choice | None,
 ) -> int:
     """Put a saved state back, and return the number of the last step it has taken."""
     with safe_open(path, framework="pt") as file:
         step = int(file.metadata()["step"])
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {
+        part: {} for part in ("model", "average", "choice", "optimizer")
+    }
     for name, value in load_file(path).items():
         part, _, key = name.partition("/")
         parts[part][key] = value
@@ -256,6 +330,8 @@ def _restore(
     if average is not None:
         for name, value in parts["average"].items():
             average.weights[name].copy_(value)
+    if choice is not None:
+        choice.restore(parts["choice"])
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for key, value in parts["optimizer"].items():
         number, index, name = key.split("/")

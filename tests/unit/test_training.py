@@ -1,6 +1,6 @@
 """The training loop: exact resume, averages, learning rate, divergence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sitesynth import seeds, training
 from sitesynth.errors import TrainingError
-from sitesynth.training import Average, ExactThinConvolutions, learning_rate_at, train
+from sitesynth.training import Average, Choice, ExactThinConvolutions, learning_rate_at, train
 
 
 def model_of(scope: str) -> nn.Module:
@@ -167,3 +167,72 @@ def test_thin_convolutions_stay_exact_under_bfloat16() -> None:
         assert gradients[0] is not None
         assert gradients[1] is not None
         assert torch.equal(gradients[0], gradients[1]) == exact
+
+
+def falling_then_rising(*losses: float) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
+    """Return a judge that tells one loss after the other."""
+    coming = iter(losses)
+    return lambda weights: {"validation_loss": next(coming)}
+
+
+def test_the_weights_of_the_lowest_held_out_loss_are_kept() -> None:
+    """Looks at steps 2, 4, 6, 8: the second is best, and two worse ones end it at 8 of 20."""
+    model = model_of("weights")
+    choice = Choice(falling_then_rising(3.0, 1.0, 2.0, 2.0, 0.0), every=2, patience=2)
+    seen: dict[int, dict[str, Tensor]] = {}
+    told: dict[int, Mapping[str, float]] = {}
+
+    def on_step(step: int, losses: Mapping[str, float]) -> None:
+        seen[step] = {name: value.clone() for name, value in model.state_dict().items()}
+        told[step] = dict(losses)
+
+    train(
+        model,
+        losses_for(model),
+        num_steps=20,
+        learning_rate=1e-2,
+        choice=choice,
+        on_step=on_step,
+    )
+
+    assert max(seen) == 8
+    assert (choice.step, choice.loss) == (4, 1.0)
+    assert [step for step in told if "validation_loss" in told[step]] == [2, 4, 6, 8]
+    for name, value in choice.weights.items():
+        assert torch.equal(value, seen[4][name])
+        assert not torch.equal(value, model.state_dict()[name])
+
+
+def test_a_killed_training_remembers_its_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in step 5, after the looks at 2 and 4; goes on to the looks at 6, which ends it."""
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
+    checkpoint = tmp_path / "state.safetensors"
+    killed = model_of("weights")
+    first = Choice(falling_then_rising(1.0, 2.0), every=2, patience=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            killed,
+            losses_for(killed, stop_at=5),
+            num_steps=20,
+            learning_rate=1e-2,
+            choice=first,
+            checkpoint=checkpoint,
+        )
+    resumed, second = model_of("other"), Choice(falling_then_rising(1.5), every=2, patience=2)
+    steps: list[int] = []
+    train(
+        resumed,
+        losses_for(resumed),
+        num_steps=20,
+        learning_rate=1e-2,
+        choice=second,
+        checkpoint=checkpoint,
+        on_step=lambda step, losses: steps.append(step),
+    )
+
+    assert steps == [5, 6]
+    assert (second.step, second.loss) == (2, 1.0)
+    for name, value in first.weights.items():
+        assert torch.equal(value, second.weights[name])

@@ -1,12 +1,14 @@
 """Training a site's flow over its latents, which completes its generator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sitesynth import seeds
+from sitesynth.errors import TrainingError
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, GeneratorConfig
@@ -14,13 +16,16 @@ from sitesynth.generators.latents import Latents, LatentScale, encode_scans, mea
 from sitesynth.images import ImageSet
 from sitesynth.settings import AutoencoderSettings, DiffusionSettings
 from sitesynth.tracking import OnStep
-from sitesynth.training import Average, autocast, best_device, train
+from sitesynth.training import Average, Choice, autocast, best_device, train
 
 
 __all__ = ["held_out_losses", "train_diffusion", "train_flow"]
 
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Noise levels at which the held-out loss is told apart."""
+
+BATCH_SIZE = 32
+"""Scans at once where a loss is only measured."""
 
 
 def train_flow(
@@ -30,6 +35,7 @@ def train_flow(
     *,
     settings: DiffusionSettings,
     num_classes: int,
+    held_out: tuple[Latents, Tensor] | None = None,
     seed: int,
     site: str,
     checkpoint: Path | None = None,
@@ -43,16 +49,19 @@ def train_flow(
         scale: The scale of all training latents.
         settings: The `diffusion` section of params.yaml.
         num_classes: Classes of the task's label.
+        held_out: Encoded validation scans and their class numbers, by which weights are chosen if
+            the settings ask for it; None chooses none.
         seed: Root seed of the study.
         site: Whose flow it is; names the randomness.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
     Returns:
-        The network with its averaged weights, in evaluation mode, on the CPU.
+        The network with its averaged weights, the last ones or those of the lowest held-out loss,
+        in evaluation mode, on the CPU.
 
     Raises:
-        TrainingError: If the loss diverges.
+        TrainingError: If the loss diverges, or there is nothing to choose by.
     """
     device = best_device()
     with seeds.isolated(seeds.generator(seed, "diffusion", site, "weights")):
@@ -66,6 +75,13 @@ def train_flow(
     model.fit_gaussian(views, labels.repeat_interleave(latents.mean.shape[1]))
     model.to(device)
     average = Average(model, settings.ema_decay)
+    choice = None
+    if settings.validate_every is not None and held_out is not None:
+        choice = Choice(
+            _judge(model, held_out, scale, seed=seed, site=site),
+            every=settings.validate_every,
+            patience=settings.patience_looks,
+        )
 
     def losses_at(step: int) -> dict[str, Tensor]:
         rng = seeds.generator(seed, "diffusion", site, "step", step)
@@ -88,11 +104,35 @@ def train_flow(
         learning_rate=settings.learning_rate,
         matrices=model.network.matrices(),
         average=average,
+        choice=choice,
         checkpoint=checkpoint,
         on_step=on_step,
     )
-    model.load_state_dict(average.weights)
+    model.load_state_dict(average.weights if choice is None else choice.weights)
     return model.cpu()
+
+
+def _judge(
+    model: Denoiser, held_out: tuple[Latents, Tensor], scale: LatentScale, *, seed: int, site: str
+) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
+    """Return what tells the loss of a network's weights on held-out scans, by noise level."""
+    latents, labels = held_out
+    if not len(labels):
+        raise TrainingError(
+            f"{site} has no validation scan to choose the flow's weights by; set "
+            "split.validation_fraction above 0, or diffusion.validate_every to null."
+        )
+    judged = deepcopy(model).eval()
+
+    def judge(weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        judged.load_state_dict(weights)
+        told = held_out_losses(judged, latents, labels, scale, seed=seed, site=site)
+        mean = sum(told.values()) / len(told)
+        return {"validation_loss": mean} | {
+            f"validation_loss_at_{time}": value for time, value in told.items()
+        }
+
+    return judge
 
 
 def train_diffusion(
@@ -134,6 +174,8 @@ def train_diffusion(
     views = seeds.generator(seed, "diffusion", site, "views")
     latents = encode_scans(training, autoencoder, num_views=settings.num_views, rng=views)
     labels = training.labels(label, classes)
+    held_out_latents = encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views)
+    held_out_labels = held_out.labels(label, classes)
     scale = measure_scale(latents)
     flow_network = train_flow(
         latents,
@@ -141,6 +183,7 @@ def train_diffusion(
         scale,
         settings=settings,
         num_classes=len(classes),
+        held_out=(held_out_latents, held_out_labels),
         seed=seed,
         site=site,
         checkpoint=checkpoint,
@@ -154,8 +197,8 @@ def train_diffusion(
                 "validation",
                 held_out_losses(
                     flow_network,
-                    encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views),
-                    held_out.labels(label, classes),
+                    held_out_latents,
+                    held_out_labels,
                     scale,
                     seed=seed,
                     site=site,
@@ -189,11 +232,16 @@ def held_out_losses(
     compared on the same draws.
     """
     losses = {}
+    device = model.mean.device
     for time in VALIDATION_TIMES:
         rng = seeds.generator(seed, "validation-loss", site, str(time))
         data = scale.normalize(latents.draw(torch.arange(len(labels)), rng=rng))
         t = torch.full((len(labels),), time)
         mixed, velocity = model.schedule.mix(data, torch.randn(data.shape, generator=rng), t)
-        predicted = model(mixed, t, Conditions(labels, latents.presence))
-        losses[time] = float((predicted - velocity).square().mean())
+        predicted = []
+        for start in range(0, len(labels), BATCH_SIZE):
+            part = slice(start, start + BATCH_SIZE)
+            conditions = Conditions(labels[part], latents.presence[part]).to(device)
+            predicted.append(model(mixed[part].to(device), t[part].to(device), conditions).cpu())
+        losses[time] = float((torch.cat(predicted) - velocity).square().mean())
     return losses

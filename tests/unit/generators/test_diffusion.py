@@ -1,0 +1,148 @@
+"""Training a flow: what is kept when it starts to remember its scans."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sitesynth import seeds, training
+from sitesynth.errors import TrainingError
+from sitesynth.generators.denoiser import Denoiser
+from sitesynth.generators.diffusion import VALIDATION_TIMES, held_out_losses, train_flow
+from sitesynth.generators.latents import Latents, LatentScale
+from sitesynth.settings import DiffusionSettings
+
+
+SHAPE = (6, 2, 2)
+SCALE = LatentScale((0.0,) * 6, 1.0)
+NUM_STEPS = 60
+LOOK_EVERY = 6
+
+
+def scans(count: int, name: str) -> tuple[Latents, Tensor]:
+    """Return latents of pure chance: there is nothing to learn but the scans themselves."""
+    mean = torch.randn(count, 1, *SHAPE, generator=seeds.generator(0, "scans", name))
+    presence = torch.ones(count, 1, dtype=torch.bool)
+    return Latents(mean, torch.zeros_like(mean), presence), torch.arange(count) % 2
+
+
+HELD_OUT = scans(12, "held out")
+
+
+def fit(
+    of: tuple[Latents, Tensor],
+    *,
+    held_out: tuple[Latents, Tensor] = HELD_OUT,
+    every: int | None,
+    patience: int | None = None,
+    learning_rate: float = 2e-2,
+    checkpoint: Path | None = None,
+    stop_after: int = NUM_STEPS,
+) -> tuple[Denoiser, list[dict[str, float]]]:
+    """Train for up to 60 steps; return the flow and what was told at each step."""
+    told: list[dict[str, float]] = []
+
+    def on_step(step: int, losses: Mapping[str, float]) -> None:
+        told.append(dict(losses))
+        if step > stop_after:
+            raise KeyboardInterrupt
+
+    settings = DiffusionSettings(
+        schedule="straight",
+        patch=(1, 1),
+        width=64,
+        depth=2,
+        num_views=1,
+        condition_dropout=0.0,
+        ema_decay=0.5,
+        learning_rate=learning_rate,
+        batch_size=64,
+        num_steps=NUM_STEPS,
+        validate_every=every,
+        patience_looks=patience,
+    )
+    flow = train_flow(
+        *of,
+        SCALE,
+        settings=settings,
+        num_classes=2,
+        held_out=held_out,
+        seed=1,
+        site="alder",
+        checkpoint=checkpoint,
+        on_step=on_step,
+    )
+    return flow, told
+
+
+def mean_loss(flow: Denoiser, of: tuple[Latents, Tensor]) -> float:
+    losses = held_out_losses(flow, *of, SCALE, seed=1, site="alder")
+    return sum(losses.values()) / len(losses)
+
+
+def looks(told: list[dict[str, float]]) -> list[float]:
+    return [losses["validation_loss"] for losses in told if "validation_loss" in losses]
+
+
+def test_sixty_steps_on_four_scans_are_caught() -> None:
+    """Left alone, the flow learns the four by heart; with looks, it stops and keeps better weights.
+
+    Held-out scans gain nothing from what is learned of four others, so that their loss rises, and a
+    flow that knew nothing but that latents are standard normal would have 1.57, the mean over the
+    five levels of 1 / (t^2 + (1 - t)^2).
+    """
+    four = scans(4, "training")
+    spoiled, alone = fit(four, every=None)
+    kept, watched = fit(four, every=LOOK_EVERY, patience=3)
+
+    assert len(alone) == NUM_STEPS
+    assert looks(alone) == []
+    assert mean_loss(spoiled, HELD_OUT) > 2 * mean_loss(spoiled, four)
+    assert mean_loss(spoiled, HELD_OUT) > 2 * 1.57
+    assert len(watched) < NUM_STEPS
+    assert mean_loss(kept, HELD_OUT) == pytest.approx(min(looks(watched)))
+    assert mean_loss(kept, HELD_OUT) < 0.7 * mean_loss(spoiled, HELD_OUT)
+    assert {f"validation_loss_at_{time}" for time in VALIDATION_TIMES} < set(
+        watched[LOOK_EVERY - 1]
+    )
+
+
+def test_looking_leaves_an_honest_training_alone() -> None:
+    """The steps are those of no look at all; with 400 scans the last look is about the best.
+
+    Of four scans, the last is nearly twice the best.
+    """
+    many, four = scans(400, "many"), scans(4, "training")
+    _, unseen = fit(many, every=None, learning_rate=2e-3)
+    _, seen = fit(many, every=LOOK_EVERY, learning_rate=2e-3)
+    _, caught = fit(four, every=LOOK_EVERY)
+
+    assert [losses["loss"] for losses in seen] == [losses["loss"] for losses in unseen]
+    assert looks(seen)[-1] < 1.1 * min(looks(seen))
+    assert looks(caught)[-1] > 1.5 * min(looks(caught))
+
+
+def test_a_killed_training_remembers_its_best_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in step 40, long after the best look: the same weights as undisturbed, bit for bit."""
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
+    four = scans(4, "training")
+    straight, told = fit(four, every=LOOK_EVERY)
+    state = tmp_path / "state.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fit(four, every=LOOK_EVERY, checkpoint=state, stop_after=39)
+    resumed, rest = fit(four, every=LOOK_EVERY, checkpoint=state)
+
+    assert LOOK_EVERY * (1 + looks(told).index(min(looks(told)))) < 40
+    assert rest == told[39:]
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+
+
+def test_a_choice_without_validation_scans_is_refused() -> None:
+    """Nothing to choose by is no reason to choose the first."""
+    with pytest.raises(TrainingError, match="alder has no validation scan"):
+        fit(scans(4, "training"), held_out=scans(0, "none"), every=5)
