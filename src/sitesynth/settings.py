@@ -30,6 +30,7 @@ __all__ = [
     "CheckSettings",
     "ClassifierSettings",
     "CohortSettings",
+    "ComputeSettings",
     "DiffusionSettings",
     "EvaluationSettings",
     "FederatedSettings",
@@ -468,6 +469,25 @@ class DiffusionSettings(Section):
         return self
 
 
+class ComputeSettings(Section):
+    """How trainings of generators use the machine; what they learn differs by rounding only."""
+
+    autoencoder_at_once: Count | None
+    """Scans of the autoencoder's batch in memory at once; the gradients of the batch's parts are
+    added up. Null takes the whole batch."""
+
+    diffusion_at_once: Count | None
+    """Latents of the flow's batch in memory at once; null takes the whole batch."""
+
+    recompute_blocks: bool
+    """Keep what enters the transformer's blocks only, and compute the blocks again on the way back:
+    a third more time, a fraction of the memory."""
+
+    compile_blocks: bool
+    """Let torch.compile write code for the transformer's blocks; needs a C++ compiler on the
+    machine that trains."""
+
+
 class SamplingSettings(Section):
     """How the hub draws from a bundle."""
 
@@ -770,7 +790,7 @@ MIX_VARIANTS = (
 )
 """Strategies that learn from another mix than the tuned one."""
 
-OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
+OVERRIDABLE = ("autoencoder", "diffusion", "compute", "sampling")
 
 NUM_AXES_3D = 3
 
@@ -805,6 +825,7 @@ class Settings(Section):
     preprocess: PreprocessSettings
     autoencoder: AutoencoderSettings
     diffusion: DiffusionSettings
+    compute: ComputeSettings
     sampling: SamplingSettings
     quality: QualitySettings
     privacy: PrivacySettings
@@ -816,7 +837,8 @@ class Settings(Section):
     registry: RegistrySettings
 
     overrides: dict[Name, Overrides]
-    """By site: knobs of autoencoder, diffusion or sampling that differ there; {} for none."""
+    """By site: knobs of autoencoder, diffusion, compute or sampling that differ there; {} for
+    none."""
 
     @field_validator("strategies")
     @classmethod

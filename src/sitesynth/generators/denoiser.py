@@ -12,7 +12,7 @@ Axes: n = samples, k = latent channels, c = image channels, then the latent grid
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import final
 
 import torch
@@ -50,6 +50,10 @@ class Conditions:
         """Return the conditions with some labels unknown, chosen at random."""
         hidden = torch.rand(len(self.labels), generator=rng) < probability
         return Conditions(self.labels.masked_fill(hidden, UNKNOWN_LABEL), self.presence)
+
+    def __getitem__(self, part: slice) -> "Conditions":
+        """Return the conditions of some of the samples."""
+        return Conditions(**{each.name: getattr(self, each.name)[part] for each in fields(self)})
 
     def to(self, device: torch.device) -> "Conditions":
         """Return the conditions on a device."""

@@ -1,6 +1,6 @@
 """Training a site's flow over its latents, which completes its generator."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -14,9 +14,18 @@ from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
 from sitesynth.images import ImageSet
-from sitesynth.settings import AutoencoderSettings, DiffusionSettings
+from sitesynth.processes import ALONE, Processes
+from sitesynth.settings import AutoencoderSettings, ComputeSettings, DiffusionSettings
 from sitesynth.tracking import OnStep
-from sitesynth.training import Average, Choice, autocast, best_device, train
+from sitesynth.training import (
+    Average,
+    Choice,
+    agreed,
+    autocast,
+    best_device,
+    check_compiler,
+    train,
+)
 
 
 __all__ = ["held_out_losses", "train_diffusion", "train_flow"]
@@ -34,10 +43,12 @@ def train_flow(
     scale: LatentScale,
     *,
     settings: DiffusionSettings,
+    compute: ComputeSettings | None = None,
     num_classes: int,
     held_out: tuple[Latents, Tensor] | None = None,
     seed: int,
     site: str,
+    processes: Processes = ALONE,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> Denoiser:
@@ -48,11 +59,13 @@ def train_flow(
         labels: Their class numbers, -1 for unknown.
         scale: The scale of all training latents.
         settings: The `diffusion` section of params.yaml.
+        compute: The `compute` section; None computes whole batches in the plainest way.
         num_classes: Classes of the task's label.
         held_out: Encoded validation scans and their class numbers, by which weights are chosen if
             the settings ask for it; None chooses none.
         seed: Root seed of the study.
         site: Whose flow it is; names the randomness.
+        processes: Those that train it together.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -61,9 +74,13 @@ def train_flow(
         in evaluation mode, on the CPU.
 
     Raises:
-        TrainingError: If the loss diverges, or there is nothing to choose by.
+        TrainingError: If the loss diverges, there is nothing to choose by, or no compiler where one
+            is asked for.
     """
     device = best_device()
+    parts = processes.parts(
+        settings.batch_size, at_once=None if compute is None else compute.diffusion_at_once
+    )
     with seeds.isolated(seeds.generator(seed, "diffusion", site, "weights")):
         model = Denoiser(
             settings,
@@ -78,12 +95,17 @@ def train_flow(
     choice = None
     if settings.validate_every is not None and held_out is not None:
         choice = Choice(
-            _judge(model, held_out, scale, seed=seed, site=site),
+            _judge(model, held_out, scale, seed=seed, site=site, processes=processes),
             every=settings.validate_every,
             patience=settings.patience_looks,
         )
 
-    def losses_at(step: int) -> dict[str, Tensor]:
+    if compute is not None and compute.compile_blocks:
+        check_compiler()
+        model.network.compile_blocks()
+    model.network.recomputes = compute is not None and compute.recompute_blocks
+
+    def losses_at(step: int) -> Iterator[dict[str, Tensor]]:
         rng = seeds.generator(seed, "diffusion", site, "step", step)
         chosen = torch.randint(len(labels), (settings.batch_size,), generator=rng)
         data = scale.normalize(latents.draw(chosen, rng=rng))
@@ -93,9 +115,13 @@ def train_flow(
         t = model.schedule.draw_times(len(chosen), rng=rng)
         noise = torch.randn(data.shape, generator=rng)
         mixed, velocity = model.schedule.mix(data, noise, t)
-        with autocast(device):
-            predicted = model(mixed.to(device), t.to(device), conditions.to(device))
-        return {"loss": (predicted.float() - velocity.to(device)).square().mean()}
+        for part in parts:
+            with autocast(device):
+                predicted = model(
+                    mixed[part].to(device), t[part].to(device), conditions[part].to(device)
+                )
+            error = (predicted.float() - velocity[part].to(device)).square().mean()
+            yield {"loss": error * (len(predicted) / len(chosen))}
 
     train(
         model,
@@ -105,6 +131,7 @@ def train_flow(
         matrices=model.network.matrices(),
         average=average,
         choice=choice,
+        processes=processes,
         checkpoint=checkpoint,
         on_step=on_step,
     )
@@ -113,7 +140,13 @@ def train_flow(
 
 
 def _judge(
-    model: Denoiser, held_out: tuple[Latents, Tensor], scale: LatentScale, *, seed: int, site: str
+    model: Denoiser,
+    held_out: tuple[Latents, Tensor],
+    scale: LatentScale,
+    *,
+    seed: int,
+    site: str,
+    processes: Processes,
 ) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
     """Return what tells the loss of a network's weights on held-out scans, by noise level."""
     latents, labels = held_out
@@ -128,9 +161,8 @@ def _judge(
         judged.load_state_dict(weights)
         told = held_out_losses(judged, latents, labels, scale, seed=seed, site=site)
         mean = sum(told.values()) / len(told)
-        return {"validation_loss": mean} | {
-            f"validation_loss_at_{time}": value for time, value in told.items()
-        }
+        named = {f"validation_loss_at_{time}": value for time, value in told.items()}
+        return agreed(processes, {"validation_loss": mean} | named)
 
     return judge
 
@@ -140,12 +172,14 @@ def train_diffusion(
     autoencoder: Autoencoder,
     *,
     settings: DiffusionSettings,
+    compute: ComputeSettings,
     autoencoder_settings: AutoencoderSettings,
     label: str,
     classes: Sequence[str],
     spacing_mm: Sequence[float] | None,
     seed: int,
     site: str,
+    processes: Processes = ALONE,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> tuple[Generator, dict[str, dict[str, float]]]:
@@ -155,12 +189,14 @@ def train_diffusion(
         images: All scans of the site; the flow learns from the training ones.
         autoencoder: The site's autoencoder.
         settings: The `diffusion` section of params.yaml.
+        compute: The `compute` section.
         autoencoder_settings: The `autoencoder` section, kept in the generator's config.
         label: The task's label column.
         classes: Its classes, in order.
         spacing_mm: Voxel size of the grid; None if each scan was fitted into it.
         seed: Root seed of the study.
         site: Whose generator it is.
+        processes: Those that train it together.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -172,20 +208,24 @@ def train_diffusion(
     """
     training, held_out = images.in_split("train"), images.in_split("validation")
     views = seeds.generator(seed, "diffusion", site, "views")
+    autoencoder.to(best_device())
     latents = encode_scans(training, autoencoder, num_views=settings.num_views, rng=views)
     labels = training.labels(label, classes)
     held_out_latents = encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views)
     held_out_labels = held_out.labels(label, classes)
+    autoencoder.cpu()
     scale = measure_scale(latents)
     flow_network = train_flow(
         latents,
         labels,
         scale,
         settings=settings,
+        compute=compute,
         num_classes=len(classes),
         held_out=(held_out_latents, held_out_labels),
         seed=seed,
         site=site,
+        processes=processes,
         checkpoint=checkpoint,
         on_step=on_step,
     )
