@@ -154,6 +154,7 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
     item = "-".join(items.values()) or None
     started = time.monotonic()
     scratches, key = CHECKPOINTS / f"{name_of(run)}@{item}", digest_of([params, inputs])[:16]
+    given: dict[str, Any]
     if not processes.is_first:
         given = dict.fromkeys(stage.runs, Silent()) | dict.fromkeys(stage.scratch, scratches / key)
         run(**arguments, **obeyed, **given, **dict.fromkeys(stage.processes, processes))

@@ -118,14 +118,18 @@ def test_parts_of_a_batch_step_like_the_whole() -> None:
     """Their losses are summed up, and so are their gradients; only rounding differs."""
     whole, parts = model_of("weights"), model_of("weights")
     told: list[list[float]] = [[], []]
-    for number, (model, losses) in enumerate(((whole, losses_for), (parts, parts_for))):
+
+    def fit(model: nn.Module, losses_at: Callable[[int], Any], told: list[float]) -> None:
         train(
             model,
-            losses(model),
+            losses_at,
             num_steps=10,
             learning_rate=1e-2,
-            on_step=lambda step, values, number=number: told[number].append(values["loss"]),
+            on_step=lambda step, values: told.append(values["loss"]),
         )
+
+    fit(whole, losses_for(whole), told[0])
+    fit(parts, parts_for(parts), told[1])
 
     assert told[0] == pytest.approx(told[1], rel=1e-5)
     for name, value in whole.state_dict().items():
