@@ -99,6 +99,8 @@ def _train(
             learning_rate=3e-3,
             batch_size=16,
             num_steps=num_steps,
+            validate_every=None,
+            patience_looks=None,
         ),
         num_classes=2,
         seed=seed,

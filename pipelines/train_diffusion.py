@@ -7,9 +7,11 @@ from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder, write_flow
 from sitesynth.history import History
 from sitesynth.images import ImageSet, read_images
+from sitesynth.processes import Processes
 from sitesynth.settings import (
     AutoencoderSettings,
     CohortSettings,
+    ComputeSettings,
     DiffusionSettings,
     GeneratorSettings,
     GridSettings,
@@ -18,6 +20,7 @@ from sitesynth.settings import (
 )
 from sitesynth.storage import write_json
 from sitesynth.tracking import Run
+from sitesynth.training import joined
 
 
 def run(
@@ -33,7 +36,9 @@ def run(
     latents: LatentsSettings,
     diffusion: DiffusionSettings,
     generator: GeneratorSettings,
+    compute: ComputeSettings,
     seed: int,
+    processes: Processes,
     scratch: Scratch,
     tracked: Run,
 ) -> None:
@@ -41,13 +46,17 @@ def run(
     scans = read_images(images)
     history = History(scratch / "history.csv")
     num_steps = {"flow": diffusion.num_steps, "gan": generator.gan.num_steps, "gaussian": 0}
-    with tracked.progress(num_steps[generator.variant], f"{generator.variant} of {site}") as show:
+    with (
+        joined(processes),
+        tracked.progress(num_steps[generator.variant], f"{generator.variant} of {site}") as show,
+    ):
         trained, losses = train_diffusion(
             scans,
             read_autoencoder(
                 encoder, autoencoder, num_channels=len(scans.channels), dims=len(scans.grid)
             ),
             settings=diffusion,
+            compute=compute,
             autoencoder_settings=autoencoder,
             latents_settings=latents,
             generator=generator,
@@ -57,9 +66,12 @@ def run(
             seed=seed,
             site=site,
             bounds={name: (low, high) for name, (low, high, _) in NUMBERS.items()},
+            processes=processes,
             checkpoint=scratch / "state.safetensors",
-            on_step=history.and_also(show),
+            on_step=history.and_also(show) if processes.is_first else show,
         )
+    if not processes.is_first:
+        return
     write_flow(model, trained)
     write_json(model / "losses.json", losses)
     history.write(model / "history.csv")

@@ -30,6 +30,7 @@ __all__ = [
     "CheckSettings",
     "ClassifierSettings",
     "CohortSettings",
+    "ComputeSettings",
     "DiffusionSettings",
     "EvaluationSettings",
     "FederatedSettings",
@@ -456,10 +457,26 @@ class DiffusionSettings(Section):
     num_steps: Count
     """Optimizer steps."""
 
+    validate_every: Count | None
+    """Steps between looks at the loss on the site's validation scans, at each noise level; the
+    weights of the best look are kept. Null never looks, and keeps the last."""
+
+    patience_looks: Count | None
+    """Looks without a lower loss after which training ends; null takes all steps. ADR 17."""
+
     @field_validator("covariates")
     @classmethod
     def _covariates_are_named_once(cls, covariates: tuple[str, ...]) -> tuple[str, ...]:
         return _named_once(covariates, "covariate")
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_see(self) -> Self:
+        if self.patience_looks is not None and self.validate_every is None:
+            raise ValueError(
+                f"patience_looks {self.patience_looks} needs validate_every, which is null: "
+                "without looks there is nothing to be patient with (null trains to the end)"
+            )
+        return self
 
 
 class LatentsSettings(Section):
@@ -504,6 +521,25 @@ class GeneratorSettings(Section):
 
     gan: GanSettings
     """Not looked at by other variants."""
+
+
+class ComputeSettings(Section):
+    """How trainings of generators use the machine; what they learn differs by rounding only."""
+
+    autoencoder_at_once: Count | None
+    """Scans of the autoencoder's batch in memory at once; the gradients of the batch's parts are
+    added up. Null takes the whole batch."""
+
+    diffusion_at_once: Count | None
+    """Latents of the flow's batch in memory at once; null takes the whole batch."""
+
+    recompute_blocks: bool
+    """Keep what enters the transformer's blocks only, and compute the blocks again on the way back:
+    a third more time, a fraction of the memory."""
+
+    compile_blocks: bool
+    """Let torch.compile write code for the transformer's blocks; needs a C++ compiler on the
+    machine that trains."""
 
 
 class SamplingSettings(Section):
@@ -808,7 +844,7 @@ MIX_VARIANTS = (
 )
 """Strategies that learn from another mix than the tuned one."""
 
-OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
+OVERRIDABLE = ("autoencoder", "diffusion", "compute", "sampling")
 
 NUM_AXES_3D = 3
 
@@ -848,6 +884,7 @@ class Settings(Section):
     latents: LatentsSettings
     diffusion: DiffusionSettings
     generator: GeneratorSettings
+    compute: ComputeSettings
     sampling: SamplingSettings
     quality: QualitySettings
     privacy: PrivacySettings
@@ -859,7 +896,8 @@ class Settings(Section):
     registry: RegistrySettings
 
     overrides: dict[Name, Overrides]
-    """By site: knobs of autoencoder, diffusion or sampling that differ there; {} for none."""
+    """By site: knobs of autoencoder, diffusion, compute or sampling that differ there; {} for
+    none."""
 
     @field_validator("strategies")
     @classmethod

@@ -130,6 +130,12 @@ def test_noise_without_a_unit_is_refused(study: Study, write: Write) -> None:
         load_settings(write(study))
 
 
+def test_patience_without_looks_is_refused(study: Study, write: Write) -> None:
+    study["diffusion"] |= {"validate_every": None, "patience_looks": 3}
+    with pytest.raises(SettingsError, match=r"patience_looks 3 needs validate_every, which is nul"):
+        load_settings(write(study))
+
+
 def test_a_site_that_is_not_there_is_not_finetuned(study: Study, write: Write) -> None:
     study["strategies"] = ["centralized", "finetuned-alder", "finetuned-zelkova"]
     with pytest.raises(SettingsError, match=r"unknown strategies \['finetuned-zelkova'\]"):

@@ -75,6 +75,8 @@ def tiny_generator(
             learning_rate=1e-3,
             batch_size=1,
             num_steps=1,
+            validate_every=None,
+            patience_looks=None,
         ),
         latent_mean=(0.0, 0.0),
         latent_std=1.0,

@@ -49,6 +49,8 @@ CONFIG = GeneratorConfig(
         learning_rate=1e-3,
         batch_size=1,
         num_steps=1,
+        validate_every=None,
+        patience_looks=None,
     ),
     latent_mean=(0.0, 1.0),
     latent_std=2.0,

@@ -93,6 +93,8 @@ def test_the_flow_trains_under_bfloat16() -> None:
         learning_rate=1e-3,
         batch_size=2,
         num_steps=1,
+        validate_every=None,
+        patience_looks=None,
     )
     flow = Denoiser(settings, latent_shape=SHAPE, num_classes=2, num_channels=2)
     x, t = latents_of("x", 2), torch.tensor([0.2, 0.8])

@@ -22,6 +22,8 @@ def diffusion(dims: int = 3) -> DiffusionSettings:
         learning_rate=1e-3,
         batch_size=64,
         num_steps=1,
+        validate_every=None,
+        patience_looks=None,
     )
 
 
