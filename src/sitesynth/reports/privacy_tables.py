@@ -187,7 +187,7 @@ def membership_table(privacy: Json) -> Table:
                 head("Generator of"),
                 head("Attack"),
                 column("AUC"),
-                column("Members against members"),
+                column("Control"),
                 column("TPR at 1 % FPR"),
                 column("TPR at 0.1 % FPR"),
                 column("Above all others"),
