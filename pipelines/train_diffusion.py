@@ -1,8 +1,11 @@
 """Train the conditional flow of one site over its autoencoder's latents, or a rival of it."""
 
+import os
+
 from pipelines._stage import In, Out, Scratch, main
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder, write_flow
+from sitesynth.generators.private_gradients import PRIVATE_FILE, describe_training
 from sitesynth.history import History
 from sitesynth.images import read_images
 from sitesynth.settings import (
@@ -37,6 +40,7 @@ def run(
 ) -> None:
     """Read a site's scans and its autoencoder; write its flow, which completes its generator."""
     scans = read_images(images)
+    secret = os.environ.get("SITESYNTH_NOISE_SECRET")
     history = History(scratch / "history.csv")
     num_steps = {"flow": diffusion.num_steps, "gan": generator.gan.num_steps, "gaussian": 0}
     with tracked.progress(num_steps[generator.variant], f"{generator.variant} of {site}") as show:
@@ -54,11 +58,16 @@ def run(
             spacing_mm=grid.spacing_mm,
             seed=seed,
             site=site,
+            secret=secret,
             checkpoint=scratch / "state.safetensors",
             on_step=history.and_also(show),
         )
     write_flow(model, trained)
     write_json(model / "losses.json", losses)
+    if diffusion.dp is not None:
+        patients = [str(patient) for patient in scans.in_split("train").table["patient_id"]]
+        facts = describe_training(patients, diffusion, diffusion.dp, has_secret=bool(secret))
+        write_json(model / PRIVATE_FILE, facts)
     history.write(model / "history.csv")
     at = "loss_at_" if generator.variant == "flow" else ""
     tracked.log_metrics(

@@ -48,6 +48,7 @@ def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None =
             num_views=3,
             condition_dropout=0.1,
             ema_decay=0.9,
+            dp=None,
             learning_rate=1e-3,
             batch_size=1,
             num_steps=1,

@@ -1,6 +1,6 @@
 """Training a site's flow over its latents, which completes its generator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,11 @@ from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
+from sitesynth.generators.private_gradients import (
+    PrivateBatches,
+    losses_with_noise,
+    step_rngs,
+)
 from sitesynth.generators.variants import train_rival
 from sitesynth.images import ImageSet
 from sitesynth.settings import (
@@ -38,6 +43,8 @@ def train_flow(
     num_classes: int,
     seed: int,
     site: str,
+    patients: Sequence[str] = (),
+    secret: str | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> Denoiser:
@@ -51,6 +58,8 @@ def train_flow(
         num_classes: Classes of the task's label.
         seed: Root seed of the study.
         site: Whose flow it is; names the randomness.
+        patients: Whose each scan is; asked for by `settings.dp` only.
+        secret: Known to the site alone; with `settings.dp`, it makes the noise unpredictable.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -68,12 +77,14 @@ def train_flow(
             num_classes=num_classes,
             num_channels=latents.presence.shape[1],
         )
-    views = scale.normalize(latents.mean.flatten(0, 1))
-    model.fit_gaussian(views, labels.repeat_interleave(latents.mean.shape[1]))
+    if settings.dp is None:
+        # A Gaussian of training latents tells of patients, and no noise hides them there.
+        views = scale.normalize(latents.mean.flatten(0, 1))
+        model.fit_gaussian(views, labels.repeat_interleave(latents.mean.shape[1]))
     model.to(device)
     average = Average(model, settings.ema_decay)
 
-    def losses_at(step: int) -> dict[str, Tensor]:
+    def losses_at(step: int) -> Mapping[str, Tensor]:
         rng = seeds.generator(seed, "diffusion", site, "step", step)
         chosen = torch.randint(len(labels), (settings.batch_size,), generator=rng)
         data = scale.normalize(latents.draw(chosen, rng=rng))
@@ -87,6 +98,17 @@ def train_flow(
             predicted = model(mixed.to(device), t.to(device), conditions.to(device))
         return {"loss": (predicted.float() - velocity.to(device)).square().mean()}
 
+    if settings.dp is not None:
+        losses_at = losses_with_noise(
+            model,
+            latents,
+            labels,
+            scale,
+            PrivateBatches.of(patients, batch_size=settings.batch_size),
+            settings=settings,
+            private=settings.dp,
+            rng_at=step_rngs(seed, site, secret),
+        )
     train(
         model,
         losses_at,
@@ -114,6 +136,7 @@ def train_diffusion(
     spacing_mm: Sequence[float] | None,
     seed: int,
     site: str,
+    secret: str | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> tuple[Generator, dict[str, dict[str, float]]]:
@@ -131,6 +154,7 @@ def train_diffusion(
         spacing_mm: Voxel size of the grid; None if each scan was fitted into it.
         seed: Root seed of the study.
         site: Whose generator it is.
+        secret: Known to the site alone; see `train_flow`.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -174,6 +198,8 @@ def train_diffusion(
             num_classes=len(classes),
             seed=seed,
             site=site,
+            patients=[str(patient) for patient in training.table["patient_id"]],
+            secret=secret,
             checkpoint=checkpoint,
             on_step=on_step,
         )

@@ -18,6 +18,7 @@ def diffusion(dims: int = 3) -> DiffusionSettings:
         num_views=1,
         condition_dropout=0.1,
         ema_decay=0.9,
+        dp=None,
         learning_rate=1e-3,
         batch_size=64,
         num_steps=1,
