@@ -159,7 +159,7 @@ def _draw(
     rng = torch.Generator().manual_seed(seed)
     noise = torch.randn(2 * NUM_TRAIN, *LATENT_SHAPE, generator=rng)
     drawn = heun(StraightSchedule(), velocity, noise, time_grid(SAMPLER_STEPS))
-    # The same noises for members and others, as `probe_flow` has it: else the noise tells them apart.
+    # The same noises for members and others, as in `probe_flow`: else the noise tells them apart.
     told = [_errors(velocity, patients, scale, seed=seed) for patients in (train, held_out)]
     return scale.restore(drawn).flatten(1).double().numpy(), (told[0], told[1])
 
