@@ -42,6 +42,7 @@ __all__ = [
     "PhantomSiteSettings",
     "PreprocessSettings",
     "PrivacySettings",
+    "PrivateTraining",
     "QualitySettings",
     "RegistrationSettings",
     "RegistrySettings",
@@ -419,6 +420,19 @@ class AutoencoderSettings(Section):
     """Optimizer steps, not epochs, so that sites of different size get equal training."""
 
 
+class PrivateTraining(Section):
+    """DP-SGD: what one patient can change of the flow's weights is bounded (ADR 26)."""
+
+    noise_multiplier: Positive
+    """Standard deviation of the noise on a step's gradients, in clip norms."""
+
+    clip_norm: Positive
+    """Largest norm of the gradient of one patient, who is drawn with one scan."""
+
+    delta: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """The delta at which epsilon is told; well below 1 / patients."""
+
+
 class DiffusionSettings(Section):
     """The conditional flow that generates a site's latents."""
 
@@ -447,6 +461,10 @@ class DiffusionSettings(Section):
 
     ema_decay: Fraction
     """Decay per step of the averaged weights that are kept."""
+
+    dp: PrivateTraining | None
+    """Trains the flow with differential privacy, by patient, on a Gaussian that is not fitted;
+    null trains as usual. The autoencoder is not covered: ADR 26 says what is."""
 
     learning_rate: Positive
     """Peak step size: of Muon in the blocks of the transformer, of AdamW in the rest."""
@@ -1050,6 +1068,16 @@ def _mixing_disagreements(settings: Settings) -> Iterator[str]:
 
 def _generator_disagreements(settings: Settings) -> Iterator[str]:
     variant, guidance = settings.generator.variant, settings.sampling.guidance
+    if settings.diffusion.covariates and settings.diffusion.dp is not None:
+        yield (
+            f"diffusion.dp does not cover what is told of diffusion.covariates "
+            f"{list(settings.diffusion.covariates)}: set these to [], or dp to null"
+        )
+    if variant != "flow" and settings.diffusion.dp is not None:
+        yield (
+            f"diffusion.dp trains a flow with noise, but generator.variant is {variant}, which it "
+            "does not cover: set diffusion.dp to null, or generator.variant to flow"
+        )
     if variant != "flow" and guidance != 1:
         yield (
             f"generator.variant {variant} draws in one pass, which cannot be guided: "

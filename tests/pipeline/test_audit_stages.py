@@ -109,6 +109,7 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
             covariates=() if covariates is None else covariates.names,
             condition_dropout=0.1,
             ema_decay=0.9,
+            dp=None,
             learning_rate=1e-3,
             batch_size=4,
             num_steps=1,

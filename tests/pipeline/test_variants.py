@@ -44,7 +44,7 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         grid=study.grid.model_copy(update={"shape": GRID}),
         autoencoder=type(study.autoencoder).model_validate(config["autoencoder"]),
         latents=LatentsSettings(source="phantom", num_phantoms=1),
-        diffusion=type(study.diffusion).model_validate(config["diffusion"]),
+        diffusion=type(study.diffusion).model_validate({**config["diffusion"], "covariates": []}),
         generator=study.generator.model_copy(update={"variant": variant, "gan": gan}),
         compute=study.compute,
         seed=1,

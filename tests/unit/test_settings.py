@@ -421,6 +421,21 @@ def test_a_rival_of_the_flow_knows_no_covariate(study: Study, write: Write) -> N
         load_settings(write(study))
 
 
+@pytest.mark.parametrize(
+    ("section", "knob", "value"),
+    [("generator", "variant", "gan"), ("diffusion", "covariates", ["age"])],
+)
+def test_noise_covers_a_plain_flow_only(
+    study: Study, write: Write, section: str, knob: str, value: object
+) -> None:
+    study["diffusion"]["dp"] = {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-3}
+    load_settings(write(study))
+    study[section][knob] = value
+
+    with pytest.raises(SettingsError, match=r"diffusion\.dp .* cover"):
+        load_settings(write(study))
+
+
 def test_phantoms_have_no_brain_masks(study: Study, write: Write) -> None:
     study["latents"]["source"] = "phantom"
     study["cohort"]["has_brain_mask"] = True

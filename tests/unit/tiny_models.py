@@ -72,6 +72,7 @@ def tiny_generator(
             covariates=() if covariates is None else covariates.names,
             condition_dropout=0.1,
             ema_decay=0.9,
+            dp=None,
             learning_rate=1e-3,
             batch_size=1,
             num_steps=1,

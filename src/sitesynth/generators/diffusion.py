@@ -16,6 +16,11 @@ from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.descriptions import Bounds, describe_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
+from sitesynth.generators.private_gradients import (
+    PrivateBatches,
+    losses_with_noise,
+    step_rngs,
+)
 from sitesynth.generators.variants import train_rival
 from sitesynth.images import ImageSet
 from sitesynth.processes import ALONE, Processes
@@ -39,6 +44,8 @@ from sitesynth.training import (
 
 
 __all__ = ["held_out_losses", "train_diffusion", "train_flow"]
+
+LossesAt = Callable[[int], Mapping[str, Tensor] | Iterator[Mapping[str, Tensor]]]
 
 HeldOut = tuple[Latents, Tensor, Float[Tensor, "h v"] | None]
 """Encoded scans, their class numbers, and their covariates if the flow knows any."""
@@ -64,6 +71,8 @@ def train_flow(
     covariates: Covariates | None = None,
     values: Float[Tensor, "n v"] | None = None,
     processes: Processes = ALONE,
+    patients: Sequence[str] = (),
+    secret: str | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> Denoiser:
@@ -83,6 +92,8 @@ def train_flow(
         covariates: What the flow is conditional on beside the label; None for nothing.
         values: Those of each scan, as `Covariates.encode` says them.
         processes: Those that train it together.
+        patients: Whose each scan is; asked for by `settings.dp` only.
+        secret: Known to the site alone; with `settings.dp`, it makes the noise unpredictable.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -107,12 +118,14 @@ def train_flow(
             covariates=covariates,
         )
     num_views = latents.mean.shape[1]
-    model.fit_gaussian(
-        scale.normalize(latents.mean.flatten(0, 1)),
-        labels.repeat_interleave(num_views),
-        None if values is None else values.repeat_interleave(num_views, dim=0),
-        num_views=num_views,
-    )
+    if settings.dp is None:
+        # A Gaussian of training latents tells of patients, and no noise hides them there.
+        model.fit_gaussian(
+            scale.normalize(latents.mean.flatten(0, 1)),
+            labels.repeat_interleave(num_views),
+            None if values is None else values.repeat_interleave(num_views, dim=0),
+            num_views=num_views,
+        )
     model.to(device)
     average = Average(model, settings.ema_decay)
     choice = None
@@ -128,7 +141,7 @@ def train_flow(
         model.network.compile_blocks()
     model.network.recomputes = compute is not None and compute.recompute_blocks
 
-    def losses_at(step: int) -> Iterator[dict[str, Tensor]]:
+    def plain_losses(step: int) -> Iterator[Mapping[str, Tensor]]:
         rng = seeds.generator(seed, "diffusion", site, "step", step)
         chosen = torch.randint(len(labels), (settings.batch_size,), generator=rng)
         data = scale.normalize(latents.draw(chosen, rng=rng))
@@ -152,6 +165,22 @@ def train_flow(
             error = (predicted.float() - velocity[part].to(device)).square().mean()
             yield {"loss": error * (len(predicted) / len(chosen))}
 
+    losses_at: LossesAt = plain_losses
+    if settings.dp is not None:
+        if processes.count > 1:
+            raise TrainingError(
+                f"diffusion.dp is for one process, and {processes.count} were started: start one."
+            )
+        losses_at = losses_with_noise(
+            model,
+            latents,
+            labels,
+            scale,
+            PrivateBatches.of(patients, batch_size=settings.batch_size),
+            settings=settings,
+            private=settings.dp,
+            rng_at=step_rngs(seed, site, secret),
+        )
     train(
         model,
         losses_at,
@@ -212,6 +241,7 @@ def train_diffusion(
     site: str,
     bounds: Bounds,
     processes: Processes = ALONE,
+    secret: str | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> tuple[Generator, dict[str, dict[str, float]]]:
@@ -232,6 +262,7 @@ def train_diffusion(
         site: Whose generator it is.
         bounds: By covariate: what is plausible anywhere.
         processes: Those that train it together.
+        secret: Known to the site alone; see `train_flow`.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -300,6 +331,8 @@ def train_diffusion(
             covariates=covariates,
             values=values_of(covariates, training.table),
             processes=processes,
+            patients=[str(patient) for patient in training.table["patient_id"]],
+            secret=secret,
             checkpoint=checkpoint,
             on_step=on_step,
         )

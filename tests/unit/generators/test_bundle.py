@@ -46,6 +46,7 @@ CONFIG = GeneratorConfig(
         covariates=(),
         condition_dropout=0.1,
         ema_decay=0.9,
+        dp=None,
         learning_rate=1e-3,
         batch_size=1,
         num_steps=1,

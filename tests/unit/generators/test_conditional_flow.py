@@ -38,6 +38,7 @@ SETTINGS = DiffusionSettings(
     depth=1,
     num_views=2,
     covariates=("age", "sex"),
+    dp=None,
     condition_dropout=0.1,
     ema_decay=0.9,
     learning_rate=1e-2,

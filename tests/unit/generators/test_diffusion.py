@@ -66,6 +66,7 @@ def fit(
         depth=2,
         num_views=1,
         covariates=(),
+        dp=None,
         condition_dropout=0.0,
         ema_decay=0.5,
         learning_rate=learning_rate,

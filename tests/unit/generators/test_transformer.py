@@ -90,6 +90,7 @@ def test_the_flow_trains_under_bfloat16() -> None:
         covariates=(),
         condition_dropout=0.1,
         ema_decay=0.9,
+        dp=None,
         learning_rate=1e-3,
         batch_size=2,
         num_steps=1,
