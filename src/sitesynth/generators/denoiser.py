@@ -156,7 +156,7 @@ class Denoiser(nn.Module):
         for number in range(len(self.mean) - 1):
             inside = labels == number
             if inside.any():
-                count = float(inside.sum())
+                count = float(inside.sum()) / num_views
                 shift = residual[inside].mean(dim=0) * count / (count + PRIOR_SCANS)
                 self.mean[number + 1] += shift
         residual = latents - self.mean[labels + 1]
