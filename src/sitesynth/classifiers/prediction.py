@@ -8,12 +8,19 @@ import pandas as pd
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from sitesynth.classifiers.baseline import Baseline
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.errors import CohortError
 from sitesynth.images import ImageSet
 
 
-__all__ = ["call", "mean_probability", "predict_labelled", "predict_members"]
+__all__ = [
+    "call",
+    "mean_probability",
+    "predict_by_baseline",
+    "predict_labelled",
+    "predict_members",
+]
 
 DIGITS = 6
 """Decimals of a probability: enough for ranks, and the same text on machines of one kind."""
@@ -69,12 +76,49 @@ def predict_labelled(
     known = images.labelled(config.label)
     voxels = known.load(range(len(known)))[:, : len(config.sequences)]
     members = predict_members(ensemble, voxels)
+    return _tabulate(
+        known,
+        mean_probability(members),
+        label=config.label,
+        positive=config.positive,
+        label_unit=label_unit,
+        members=members,
+    )
+
+
+def predict_by_baseline(
+    baseline: Baseline, images: ImageSet, *, label_unit: Literal["patient", "scan"]
+) -> pd.DataFrame:
+    """Predict the scans of an image set whose label is known, by a baseline.
+
+    The table is that of `predict_labelled` without seeds: nothing about a baseline is drawn.
+    """
+    known = images.labelled(baseline.label)
+    return _tabulate(
+        known,
+        baseline.predict(known).round(DIGITS),
+        label=baseline.label,
+        positive=baseline.positive,
+        label_unit=label_unit,
+        members=(),
+    )
+
+
+def _tabulate(
+    known: ImageSet,
+    probabilities: Float64[np.ndarray, " n"],
+    *,
+    label: str,
+    positive: str,
+    label_unit: Literal["patient", "scan"],
+    members: Iterable[Float64[np.ndarray, " n"]],
+) -> pd.DataFrame:
     identity = ["patient_id", "scan_id", "site"]
     predictions = known.table[identity].copy()
     if label_unit == "scan":
-        predictions["patient_id"] += ":" + known.table[config.label]
-    predictions["label"] = (known.table[config.label] == config.positive).astype(int)
-    predictions["probability"] = mean_probability(members)
+        predictions["patient_id"] += ":" + known.table[label]
+    predictions["label"] = (known.table[label] == positive).astype(int)
+    predictions["probability"] = probabilities
     for number, chances in enumerate(members):
         predictions[f"seed_{number}"] = chances
     others = [column for column in known.table.columns if column not in {*identity, "split"}]

@@ -28,6 +28,7 @@ from sitesynth.reports.numbers import show_interval, show_score
 from sitesynth.reports.page import Gallery, Items, Section
 from sitesynth.reports.panels import strategy_styles
 from sitesynth.reports.study import LOCAL, Results, Study
+from sitesynth.settings import BASELINES
 
 
 __all__ = [
@@ -120,7 +121,11 @@ def roc_section(study: Study, results: Results) -> Section:
         labels = test.labels[inside]
         if labels.all() or not labels.any():
             continue
-        shown = [n for n in results.predictions if not n.startswith(LOCAL)]
+        shown = [
+            name
+            for name in results.predictions
+            if not name.startswith(LOCAL) and name not in BASELINES
+        ]
         by_site.append(
             draw_roc(
                 {n: (labels, results.predictions[n].probabilities[inside]) for n in shown},
@@ -203,7 +208,7 @@ def seeds_section(results: Results) -> Section:
     for name, predicted in results.predictions.items():
         values = [auc(predicted.labels, scores) for scores in predicted.by_seed]
         all_of_them = auc(predicted.labels, predicted.probabilities)
-        if all_of_them is not None:
+        if all_of_them is not None and values:
             by_seed[name] = [value for value in values if value is not None]
             together[name] = all_of_them
     figure = draw_seeds(

@@ -11,7 +11,13 @@ from sitesynth.errors import MissingInputError
 from sitesynth.evaluation.predictions import Predictions, read_evaluations
 from sitesynth.images import ImageSet, read_images
 from sitesynth.privacy.pairs import NearestPairs, read_pairs
-from sitesynth.settings import CohortSettings, GridSettings, SiteSettings, TaskSettings
+from sitesynth.settings import (
+    BASELINES,
+    CohortSettings,
+    GridSettings,
+    SiteSettings,
+    TaskSettings,
+)
 from sitesynth.storage import read_json
 
 
@@ -77,7 +83,7 @@ class Results:
     """Losses by step; by training site."""
     flows: Mapping[str, pd.DataFrame]
     classifiers: Mapping[str, pd.DataFrame]
-    """Losses by step and member; by strategy."""
+    """Losses by step and member; by strategy, without the baselines, which are not trained."""
 
 
 def read_results(
@@ -127,18 +133,22 @@ def read_results(
         pairs={site: read_pairs(pairs / f"{site}.safetensors") for site in training},
         autoencoders=read_histories(autoencoders, training),
         flows=read_histories(flows, training),
-        classifiers=read_histories(classifiers, strategies),
+        classifiers=read_histories(
+            classifiers, [name for name in strategies if name not in BASELINES]
+        ),
     )
 
 
 def in_reading_order(comparison: Json) -> Json:
-    """Return a comparison with the reference first, and with each site alone last.
+    """Return a comparison with the reference first, then each site alone, and baselines last.
 
     The strategies of the question are then on one screen, as in the CATphishing paper's table.
     """
     reference, order = comparison["reference"], comparison["order"]
 
     def rank(name: str) -> int:
+        if name in BASELINES:
+            return 3
         return 0 if name == reference else 2 if name.startswith(LOCAL) else 1
 
     ordered = sorted(

@@ -30,6 +30,7 @@ from sitesynth.quality.matrix import measure_matrix, summarize_quality
 from sitesynth.registry.gates import gates_of_classifier
 from sitesynth.reports.study import Results, Study, read_results
 from sitesynth.settings import (
+    BASELINES,
     CohortSettings,
     GridSettings,
     PrivacySettings,
@@ -56,8 +57,12 @@ STRATEGIES = {
     "federated": 1.6,
     "synthetic": 1.5,
     "augmented": 1.75,
+    "baseline-covariates": 0.9,
+    "baseline-site": None,
 }
-"""By strategy: how far apart the classes' logits lie."""
+"""By strategy: how far apart the classes' logits lie; None says the same of everyone."""
+
+TRAINED = tuple(name for name in STRATEGIES if name not in BASELINES)
 
 NUM_SEEDS = 3
 THRESHOLD = 0.45
@@ -103,7 +108,7 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
         write_json(folder / "bundles" / site / "card.json", _card(site))
         for model, names in (("autoencoder", ("error", "kl", "loss")), ("flow", ("loss",))):
             _write_history(folder / model / site / "history.csv", names, members=0)
-    for strategy in STRATEGIES:
+    for strategy in TRAINED:
         path = folder / "classifier" / strategy / "history.csv"
         _write_history(path, ("loss", "validation_loss"), members=NUM_SEEDS)
     counts = {site: _counts(study, site, num_patients) for site in study.sites.all}
@@ -239,7 +244,7 @@ def _write_comparison(folder: Path, study: Study) -> None:
                 )
             ],
         }
-        for number, strategy in enumerate(STRATEGIES, start=1)
+        for number, strategy in enumerate(TRAINED, start=1)
     ]
     write_json(folder / "registry.json", {"models": models})
 
@@ -317,8 +322,10 @@ def _write_predictions(folder: Path, *, num_patients: int) -> None:
     ages = rng.normal(50, 12, num_patients).round().astype(int)
     for strategy, separation in STRATEGIES.items():
         draws = seeds.numpy_generator(SEED, "predictions", strategy)
-        own = draws.normal(size=(NUM_SEEDS, num_patients))
-        logits = separation * (2 * label - 1) / 1.5 + 0.9 * shared + 0.45 * own
+        own = draws.normal(size=(NUM_SEEDS if strategy in TRAINED else 1, num_patients))
+        logits = np.full(own.shape, -0.4)
+        if separation is not None:
+            logits = separation * (2 * label - 1) / 1.5 + 0.9 * shared + 0.45 * own
         by_seed = (1 / (1 + np.exp(-logits))).round(6)
         table = pd.DataFrame(
             {
@@ -337,7 +344,11 @@ def _write_predictions(folder: Path, *, num_patients: int) -> None:
                 ]
                 for sequence in SEQUENCES
             }
-            | {f"seed_{number}": values for number, values in enumerate(by_seed)}
+            | {
+                f"seed_{number}": values
+                for number, values in enumerate(by_seed)
+                if strategy in TRAINED
+            }
         )
         write_text(folder / strategy / "predictions.csv", table.to_csv(index=False))
         write_json(
