@@ -246,6 +246,9 @@ class CheckSettings(Section):
     bad_scans: Literal["stop", "quarantine"]
     """What files that break a rule do: stop the study, or set their scan aside, with the reason."""
 
+    near_duplicates: Literal["stop", "report"]
+    """What scans of two patients that look like one do: stop the study, or stand in the report."""
+
 
 class SplitSettings(Section):
     """How patients of training sites are divided where the table does not say."""

@@ -101,14 +101,21 @@ def missing_table(images: Mapping[str, ImageSet], *, sequences: Sequence[str]) -
     )
 
 
-def check_table(checks: Mapping[str, Json]) -> Table:
-    """Return what the data checks of each site found; one that fails stops the study."""
+def check_table(checks: Mapping[str, Json], *, num_doubles: int) -> Table:
+    """Return what the data checks of each site found; one that fails stops the study.
+
+    Args:
+        checks: By site.
+        num_doubles: Pairs of scans that look like one patient under two names.
+    """
     rows = []
     for site, found in checks.items():
         failed = sum(bool(rule["failures"]) for rule in found["rules"])
         verdict = "all hold" if not failed else f"{failed} fail"
         aside = len({row["scan_id"] for row in found["quarantine"]})
         verdict += f", {show_count(aside)} scans set aside" if aside else ""
+        odd = len({row["scan_id"] for row in found["outliers"]})
+        verdict += f", {show_count(odd)} scans unlike the others" if odd else ""
         rows.append(
             [
                 head(site),
@@ -122,7 +129,9 @@ def check_table(checks: Mapping[str, Json]) -> Table:
         "Checks before anything was trained",
         [[head("Hospital"), column("Patients"), column("Scans"), column("Rules"), head("Result")]],
         rows,
-        "Every rule, and every scan it was tried on, is in results/checks/<hospital>.html.",
+        "Every rule, and every scan it was tried on, is in results/checks/<hospital>.html. Pairs "
+        "of scans, at all hospitals, that look like one patient under two names: "
+        f"{show_count(num_doubles)}.",
     )
 
 

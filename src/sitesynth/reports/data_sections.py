@@ -184,7 +184,7 @@ def data_section(study: Study, results: Results) -> Section:
                 f"{SCANS_MEASURED} scans per hospital.",
                 "regular",
             ),
-            check_table(results.checks),
+            check_table(results.checks, num_doubles=len(results.frozen["near_duplicates"])),
         ],
     )
 

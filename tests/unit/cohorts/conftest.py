@@ -50,6 +50,7 @@ def check() -> CheckSettings:
         max_spacing_mm=10.0,
         affine_tolerance_mm=0.5,
         bad_scans="stop",
+        near_duplicates="stop",
     )
 
 

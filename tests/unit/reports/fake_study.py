@@ -112,7 +112,10 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
         path = folder / "classifier" / strategy / "history.csv"
         _write_history(path, ("loss", "validation_loss"), members=NUM_SEEDS)
     counts = {site: _counts(study, site, num_patients) for site in study.sites.all}
-    write_json(folder / "splits" / "frozen.json", {"counts": counts, "test_sha256": TEST_SHA256})
+    write_json(
+        folder / "splits" / "frozen.json",
+        {"counts": counts, "test_sha256": TEST_SHA256, "near_duplicates": []},
+    )
     _write_predictions(folder / "evaluation", num_patients=num_patients)
     _write_comparison(folder, study)
     _write_audits(folder, study)
@@ -455,7 +458,7 @@ def _card(site: str) -> dict[str, object]:
 def _check(site: str) -> dict[str, object]:
     rules = [{"rule": f"Rule {number} holds", "failures": []} for number in range(18)]
     about = {"site": site, "success": True, "num_scans": 60, "num_patients": 60}
-    return about | {"rules": rules, "quarantine": []}
+    return about | {"rules": rules, "quarantine": [], "outliers": []}
 
 
 if __name__ == "__main__":
