@@ -72,6 +72,7 @@ class Results:
     predictions: Mapping[str, Predictions]
     """By strategy, in reporting order."""
     checks: Mapping[str, Json]
+    confounding: Json
     cards: Mapping[str, Json]
     images: Mapping[str, ImageSet]
     """By site, every site."""
@@ -96,6 +97,7 @@ def read_results(
     mixing: Path,
     evaluation: Path,
     checks: Path,
+    confounding: Path,
     splits: Path,
     images: Path,
     synthetic: Path,
@@ -127,6 +129,7 @@ def read_results(
         frozen=read_json(splits / "frozen.json"),
         predictions=predictions,
         checks={site: read_json(checks / f"{site}.json") for site in study.sites.all},
+        confounding=read_json(confounding),
         cards=read_cards(bundles, training),
         images={site: read_images(images / site) for site in study.sites.all},
         synthetic={site: read_images(synthetic / site) for site in training},

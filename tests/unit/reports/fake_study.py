@@ -15,6 +15,7 @@ import pandas as pd
 
 from sitesynth import seeds
 from sitesynth.audits import describe_real, extractor_for
+from sitesynth.cohorts.confounding import describe_confounding
 from sitesynth.evaluation.comparisons import compare_strategies
 from sitesynth.evaluation.predictions import read_evaluations
 from sitesynth.evaluation.subgroups import compare_subgroups, find_subgroups, read_attributes
@@ -103,6 +104,7 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
     for site in study.sites.all:
         _write_scans(folder / "images" / site, study, site, num_scans=8, kind="real")
         write_json(folder / "checks" / f"{site}.json", _check(site))
+    write_json(folder / "confounding.json", _confounding())
     for site in TRAINING:
         _write_scans(folder / "synthetic" / site, study, site, num_scans=8, kind="synthetic")
         write_json(folder / "bundles" / site / "card.json", _card(site))
@@ -129,6 +131,7 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
         mixing=folder / "mixing.json",
         evaluation=folder / "evaluation",
         checks=folder / "checks",
+        confounding=folder / "confounding.json",
         splits=folder / "splits",
         images=folder / "images",
         synthetic=folder / "synthetic",
@@ -453,6 +456,36 @@ def _card(site: str) -> dict[str, object]:
         "quality": {},
         "signature": "development key: whole, but anyone could sign",
     }
+
+
+def _confounding() -> dict[str, object]:
+    """Describe ten patients a site, whose age and class depend on each other and on the site."""
+    return describe_confounding(
+        {
+            site: {
+                "quarantine": [],
+                "scans": [
+                    {
+                        "scan_id": f"{site}-{number}",
+                        "patient_id": f"{site}-{number}",
+                        "values": {
+                            "idh": CLASSES[number % (2 + place) % 2],
+                            "age": str(40 + 20 * (number % 2) + number + place),
+                            "sex": "FM"[number % 3 % 2],
+                        },
+                        "files": {"t1": {"likeness": "", "snr": 10.0 + place + number / 10}},
+                    }
+                    for number in range(10)
+                ],
+            }
+            for place, site in enumerate((*TRAINING, *EXTERNAL))
+        },
+        training=TRAINING,
+        label="idh",
+        positive="mutant",
+        covariates=("age", "sex"),
+        seed=SEED,
+    )
 
 
 def _check(site: str) -> dict[str, object]:
