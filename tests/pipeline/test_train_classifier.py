@@ -66,7 +66,7 @@ def test_a_baseline_goes_the_way_of_all_strategies(tmp_path: Path) -> None:
         "baseline.json",
         "provenance.json",
     ]
-    assert not [name for name in found if name.startswith("seed_")]
+    assert not [name for name in found if str(name).startswith("seed_")]
     chances = found.groupby("label")["probability"]
     assert chances.max()[0] < read_baseline(written / "model").threshold <= chances.min()[1]
 
