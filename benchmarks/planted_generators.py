@@ -93,6 +93,7 @@ def _train(
             width=64,
             depth=2,
             num_views=3,
+            covariates=(),
             condition_dropout=0.1,
             ema_decay=0.99,
             learning_rate=3e-3,

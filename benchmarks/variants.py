@@ -72,6 +72,7 @@ def train_for(
             spacing_mm=study.grid.spacing_mm,
             seed=study.seed,
             site=site,
+            bounds={},
             on_step=lambda step, losses: moments.append(time.process_time()),
         )
         return generator, moments

@@ -1,10 +1,12 @@
 """Train the conditional flow of one site over its autoencoder's latents, or a rival of it."""
 
 from pipelines._stage import In, Out, Scratch, main
+from sitesynth.cohorts.cells import NUMBERS
+from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder, write_flow
 from sitesynth.history import History
-from sitesynth.images import read_images
+from sitesynth.images import ImageSet, read_images
 from sitesynth.settings import (
     AutoencoderSettings,
     CohortSettings,
@@ -54,16 +56,26 @@ def run(
             spacing_mm=grid.spacing_mm,
             seed=seed,
             site=site,
+            bounds={name: (low, high) for name, (low, high, _) in NUMBERS.items()},
             checkpoint=scratch / "state.safetensors",
             on_step=history.and_also(show),
         )
     write_flow(model, trained)
     write_json(model / "losses.json", losses)
     history.write(model / "history.csv")
+    tracked.log_metrics(_count_unknown(trained.config.covariates, scans.in_split("train")))
     at = "loss_at_" if generator.variant == "flow" else ""
     tracked.log_metrics(
         {f"{s}_{at}{name}": v for s, told in losses.items() for name, v in told.items()}
     )
+
+
+def _count_unknown(covariates: Covariates | None, training: ImageSet) -> dict[str, float]:
+    """Count, for the site alone, whose covariates the flow was not told: unknown or withheld."""
+    if covariates is None:
+        return {}
+    unknown = covariates.encode_table(training.table).isnan().sum(dim=0).tolist()
+    return {f"unknown_{name}": n for name, n in zip(covariates.names, unknown, strict=True)}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ their voxels.
 
 The audit draws its own synthetic scans: as many of each class as the training set has, so that a
 difference in class mix is not taken for one in quality, and with noise that no released scan uses.
+Each gets the covariates of its training scan: that is what someone after a patient would ask for.
 
 Axes: n = scans, c = channels, d = features, then the grid.
 """
@@ -16,10 +17,13 @@ from math import ceil
 from typing import Final, final
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 from sitesynth.errors import CohortError
 from sitesynth.features import Extractor
+from sitesynth.generators.covariates import values_of
 from sitesynth.generators.generator import Generator, latent_shape
 from sitesynth.images import MASK, UNKNOWN_LABEL, ImageSet
 from sitesynth.sampling import Solver, draw_noise, sample_images
@@ -106,7 +110,7 @@ def describe_synthetic(
 
     Args:
         generator: The generator that is audited.
-        training: Its training scans, whose class mix the synthetic ones get.
+        training: Its training scans, whose classes and covariates the synthetic ones get.
         samples_per_scan: Synthetic scans per training scan.
         sampling: How the hub will draw.
         seed: Root seed of the study.
@@ -115,10 +119,11 @@ def describe_synthetic(
 
     Returns:
         Block after block of `len(training)` scans, each in the order of the training scans: number
-        i has the class of training scan i modulo `len(training)`.
+        i has the class and the covariates of training scan i modulo `len(training)`.
     """
     config = generator.config
     labels = training.labels(config.label, config.classes).tolist() * samples_per_scan
+    values = values_of(config.covariates, training.table)
     shape = latent_shape(config)
     size = sampling.batch_size
 
@@ -134,6 +139,7 @@ def describe_synthetic(
                 generator,
                 noise,
                 wanted + [UNKNOWN_LABEL] * (size - len(wanted)),
+                covariates=None if values is None else _taken(values, start, size),
                 solver=Solver.of(sampling),
             )
             yield from np.asarray(images[: len(wanted)])
@@ -159,6 +165,11 @@ def shrink(voxels: Float[np.ndarray, "c ..."], *, most: int) -> Float[np.ndarray
         split = (*cut.shape[:axis], kept, block, *cut.shape[axis + 1 :])
         voxels = cut.reshape(split).mean(axis=axis + 1)
     return voxels
+
+
+def _taken(values: Float[Tensor, "n v"], start: int, size: int) -> Float[Tensor, "size v"]:
+    """Return `size` rows from `start` on of rows that repeat without end."""
+    return values[torch.arange(start, start + size) % len(values)]
 
 
 def _describe(

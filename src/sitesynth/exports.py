@@ -16,10 +16,18 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from sitesynth.errors import SitesynthError
+from sitesynth.generators.draws import check_asked
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.images import MASK
-from sitesynth.sampling import Solver, draw_scans, scan_name
-from sitesynth.storage import write_json
+from sitesynth.sampling import (
+    NOTHING,
+    Solver,
+    covariates_of,
+    draw_scans,
+    scan_name,
+    told_of,
+)
+from sitesynth.storage import UNFINISHED, read_json, sweep, write_json
 from sitesynth.volumes import Volume, write_nifti, write_png
 
 
@@ -44,11 +52,12 @@ def export_scans(
     solver: Solver,
     bundle_digest: str,
     on_scan: Callable[[int], None],
+    asked: Mapping[str, str] = NOTHING,
 ) -> None:
-    """Draw scans 0 to `count` - 1 of a class into a folder of their own.
+    """Draw scans 0 to `count` - 1 of a class into a folder of their own, going on where it stopped.
 
     Args:
-        folder: Where to write; new or empty.
+        folder: Where to write; new, empty, or left by the same draw when it was interrupted.
         generator: Whose scans.
         label: One of its classes.
         count: How many scans.
@@ -56,17 +65,17 @@ def export_scans(
         solver: How noise becomes latents.
         bundle_digest: What names the bundle; see `generators.bundle.bundle_digest`.
         on_scan: Called after each scan with its number, from 1.
+        asked: By covariate, what all scans shall have; the others are drawn as at the site.
 
     Raises:
-        SitesynthError: If the generator knows no such class, or the folder holds something.
+        SitesynthError: If the generator knows no such class, covariate or value of one, or the
+            folder holds something of another draw.
     """
     config = generator.config
     _check_label(config, label)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SitesynthError(
-            f"{folder} must be a new or an empty folder, so that all in it is of one draw; name "
-            "another."
-        )
+    asked = check_asked(config.covariates, asked, site=config.site)
+    names = [scan_name(config.site, label, index) for index in range(count)]
+    _check_folder(folder, {path.name for name in names for path in _files_of(folder, name, config)})
     origin = {
         "bundle": bundle_digest,
         "site": config.site,
@@ -77,10 +86,21 @@ def export_scans(
     for start in range(0, count, BATCH_SIZE):
         # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
         indices = range(start, start + BATCH_SIZE)
-        scans = draw_scans(generator, label, indices, seed=seed, solver=solver)
-        for index, scan in zip(indices[: count - start], scans.numpy(), strict=False):
-            name = scan_name(config.site, label, index)
-            write_scan(folder, name, scan, config, {**origin, "index": index})
+        covariates = covariates_of(generator, label, indices, seed=seed, asked=asked)
+        said = [
+            {**origin, "index": index, **told_of(words)}
+            for index, words in zip(indices[: count - start], covariates, strict=False)
+        ]
+        batch = names[start : start + BATCH_SIZE]
+        # Every sidecar is looked at: one of another draw ends this one before more is drawn.
+        are_done = [_is_done(folder, *one, config) for one in zip(batch, said, strict=True)]
+        if not all(are_done):
+            scans = draw_scans(
+                generator, label, indices, seed=seed, solver=solver, covariates=covariates
+            ).numpy()
+            for name, origin_of_scan, scan in zip(batch, said, scans, strict=False):
+                write_scan(folder, name, scan, config, origin_of_scan)
+        for index in indices[: count - start]:
             on_scan(index + 1)
 
 
@@ -105,7 +125,8 @@ def draw_scan(
     _check_label(generator.config, label)
     start = index - index % BATCH_SIZE
     indices = range(start, start + BATCH_SIZE)
-    scans = draw_scans(generator, label, indices, seed=seed, solver=solver)
+    covariates = covariates_of(generator, label, indices, seed=seed)
+    scans = draw_scans(generator, label, indices, seed=seed, solver=solver, covariates=covariates)
     scan: Float32[np.ndarray, "c ..."] = scans[index - start].numpy()
     return scan
 
@@ -120,17 +141,57 @@ def write_scan(
     """Write each channel of a scan, and what it was drawn from; return the channels' files."""
     written = []
     affine = affine_of(config)
+    files = iter(_files_of(folder, name, config))
     for channel, voxels in zip(config.channels, scan, strict=True):
-        stem = f"{name}_{channel}"
+        image, sidecar = next(files), next(files)
         if len(config.grid) == NUM_AXES_3D:
             kind = np.uint8 if channel == MASK else np.float32
-            written.append(folder / f"{stem}.nii.gz")
-            write_nifti(written[-1], Volume(voxels, affine), dtype=kind)
+            write_nifti(image, Volume(voxels, affine), dtype=kind)
         else:
-            written.append(folder / f"{stem}.png")
-            write_png(written[-1], Volume(voxels, affine))
-        write_json(folder / f"{stem}.json", {**origin, "channel": channel})
+            write_png(image, Volume(voxels, affine))
+        # After the image: what has a sidecar is whole.
+        write_json(sidecar, {**origin, "channel": channel})
+        written.append(image)
     return written
+
+
+def _files_of(folder: Path, name: str, config: GeneratorConfig) -> list[Path]:
+    """Return the files of a scan: each channel's image, and then its sidecar."""
+    suffix = ".nii.gz" if len(config.grid) == NUM_AXES_3D else ".png"
+    stems = [f"{name}_{channel}" for channel in config.channels]
+    return [folder / f"{stem}{ending}" for stem in stems for ending in (suffix, ".json")]
+
+
+def _check_folder(folder: Path, ours: set[str]) -> None:
+    """Refuse a folder that holds what this draw would not write; drop what it left unfinished."""
+    if not folder.exists():
+        return
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    others = sorted(name for name in found - ours if not name.startswith(UNFINISHED))
+    if others:
+        raise SitesynthError(
+            f"{folder} must be a new or an empty folder, so that all in it is of one draw, but "
+            f"holds {others[0]}; name another."
+        )
+    sweep(folder)
+
+
+def _is_done(
+    folder: Path, name: str, origin: Mapping[str, object], config: GeneratorConfig
+) -> bool:
+    """Return whether a scan was written by this draw, whole.
+
+    Raises:
+        SitesynthError: If it was written by another.
+    """
+    files = _files_of(folder, name, config)
+    for channel, sidecar in zip(config.channels, files[1::2], strict=True):
+        if sidecar.exists() and read_json(sidecar) != {**origin, "channel": channel}:
+            raise SitesynthError(
+                f"{sidecar} says that its scan was drawn otherwise (bundle, seed, solver or "
+                "covariates); name another folder."
+            )
+    return all(file.exists() for file in files)
 
 
 def _check_label(config: GeneratorConfig, label: str) -> None:

@@ -7,9 +7,11 @@ last digits of floating-point sums, which depend on the batch's size).
 Axes: n = scans, c = channels, k = latent channels, then the grid.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import final
 
 import numpy as np
@@ -20,6 +22,7 @@ from torch import Tensor
 from sitesynth import seeds
 from sitesynth.errors import SettingsError
 from sitesynth.generators.denoiser import Conditions, Denoiser
+from sitesynth.generators.draws import draw_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig, latent_shape
 from sitesynth.generators.samplers import SamplerName, guided, sampler_named, time_grid
 from sitesynth.images import MASK, write_index, write_voxels
@@ -28,9 +31,22 @@ from sitesynth.storage import read_json, write_json
 from sitesynth.training import best_device
 
 
-__all__ = ["Solver", "draw_noise", "draw_scans", "sample_images", "scan_name", "write_samples"]
+__all__ = [
+    "NOTHING",
+    "Solver",
+    "covariates_of",
+    "draw_noise",
+    "draw_scans",
+    "sample_images",
+    "scan_name",
+    "told_of",
+    "write_samples",
+]
 
 MASK_THRESHOLD = 0.5
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+"""What is asked for where nothing in particular is."""
 
 
 @final
@@ -63,6 +79,11 @@ class Solver:
         return dict.fromkeys(told, f"not applicable: a {config.variant} draws in one pass")
 
 
+def told_of(covariates: Mapping[str, str]) -> dict[str, object]:
+    """Return a scan's covariates as a sidecar tells them, which is silent where there are none."""
+    return {"covariates": dict(covariates)} if covariates else {}
+
+
 def scan_name(site: str, name: str, index: int) -> str:
     """Return what a synthetic scan is called; `name` is its class."""
     return f"{site}-{name}-{index:05d}"
@@ -82,6 +103,7 @@ def sample_images(
     noise: Float[Tensor, "n k ..."],
     labels: Sequence[int],
     *,
+    covariates: Float[Tensor, "n v"] | None = None,
     solver: Solver,
 ) -> Float[Tensor, "n c ..."]:
     """Turn noise into scans of the given classes, with every channel present.
@@ -90,6 +112,7 @@ def sample_images(
         generator: The site's generator.
         noise: Standard normal noise on the latent grid.
         labels: A class number per scan; -1 asks for no class in particular.
+        covariates: As `Covariates.encode` says them; None asks for none in particular.
         solver: How noise becomes latents.
 
     Returns:
@@ -103,6 +126,7 @@ def sample_images(
     conditions = Conditions(
         torch.tensor(labels),
         torch.ones(len(labels), len(generator.config.channels), dtype=torch.bool),
+        covariates,
     ).to(device)
     if isinstance(network, Denoiser):
         latents = _follow(network, noise.to(device), conditions, solver)
@@ -124,10 +148,7 @@ def _follow(
     network: Denoiser, noise: Float[Tensor, "n k ..."], conditions: Conditions, solver: Solver
 ) -> Float[Tensor, "n k ..."]:
     """Follow a flow from noise to latents."""
-    both = Conditions(
-        torch.cat([conditions.labels, conditions.without_labels().labels]),
-        conditions.presence.repeat(2, 1),
-    )
+    both = conditions.with_and_without_labels()
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
         if not solver.guides(float(t[0])):
@@ -148,6 +169,7 @@ def draw_scans(
     *,
     seed: int,
     solver: Solver,
+    covariates: Sequence[Mapping[str, str]] = (),
 ) -> Float[Tensor, "n c ..."]:
     """Draw the synthetic scans numbered `indices` of one class; see `sample_images`.
 
@@ -157,11 +179,52 @@ def draw_scans(
         indices: Which scans of that class.
         seed: Root seed.
         solver: How noise becomes latents.
+        covariates: Those of each, from `covariates_of`; none if the generator knows none.
     """
     config = generator.config
     noise = draw_noise(indices, latent_shape(config), seed=seed, site=config.site, name=name)
     labels = [config.classes.index(name)] * len(indices)
-    return sample_images(generator, noise, labels, solver=solver)
+    told = None
+    if config.covariates is not None and covariates:
+        told = torch.tensor([config.covariates.encode(words) for words in covariates])
+    return sample_images(generator, noise, labels, covariates=told, solver=solver)
+
+
+def covariates_of(
+    generator: Generator,
+    name: str,
+    indices: Sequence[int],
+    *,
+    seed: int,
+    asked: Mapping[str, str] = NOTHING,
+) -> list[dict[str, str]]:
+    """Return the covariates of the synthetic scans numbered `indices` of one class.
+
+    Args:
+        generator: The site's generator.
+        name: One of its classes.
+        indices: Which scans of that class.
+        seed: Root seed.
+        asked: By covariate, what all of them shall have; see `draws.check_asked`.
+
+    Returns:
+        For each scan a word by covariate, "" where unknown; nothing by a generator that knows none.
+    """
+    config = generator.config
+    if config.covariates is None:
+        return [{} for _ in indices]
+    return [
+        draw_covariates(
+            config.covariates,
+            asked,
+            number=config.classes.index(name),
+            index=index,
+            seed=seed,
+            site=config.site,
+            name=name,
+        )
+        for index in indices
+    ]
 
 
 def write_samples(
@@ -192,6 +255,7 @@ def write_samples(
             # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
             indices = range(start, start + settings.batch_size)
             wanted = indices[: count - start]
+            covariates = covariates_of(generator, name, indices, seed=seed)
             origin = {
                 "bundle": bundle_digest,
                 "site": config.site,
@@ -200,17 +264,21 @@ def write_samples(
                 **solver.told_for(config),
             }
             names = [scan_name(config.site, name, index) for index in wanted]
-            if not all(_is_done(folder, scan, origin) for scan in names):
-                images = draw_scans(generator, name, indices, seed=seed, solver=solver)
-                for scan, index, image in zip(names, wanted, images, strict=False):
+            origins = [origin | told_of(words) for words in covariates[: len(wanted)]]
+            if not all(map(partial(_is_done, folder), names, origins)):
+                images = draw_scans(
+                    generator, name, indices, seed=seed, solver=solver, covariates=covariates
+                )
+                for scan, index, image, said in zip(names, wanted, images, origins, strict=False):
                     write_voxels(folder, scan, np.asarray(image))
-                    write_json(folder / "sidecars" / f"{scan}.json", {**origin, "index": index})
-            for scan in names:
+                    write_json(folder / "sidecars" / f"{scan}.json", {**said, "index": index})
+            for scan, words in zip(names, covariates, strict=False):
                 on_scan(len(rows) + 1)
                 rows.append(
                     {"scan_id": scan, "patient_id": scan, "site": config.site, "split": "train"}
                     | {f"has_{channel}": "true" for channel in config.channels}
                     | {config.label: name}
+                    | words
                 )
     _remove_others(folder, {row["scan_id"] for row in rows})
     write_index(

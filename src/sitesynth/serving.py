@@ -5,7 +5,8 @@ centred on the tumour): the bytes of a file, base64 in JSON, empty where the seq
 path is not taken: whoever may ask a server need not be allowed to read its disk.
 
 A generator is asked with rows of label, index, seed, sampler, num_steps and guidance; the same row
-draws the same scan as `sitesynth sample`, guided at all times.
+draws the same scan as `sitesynth sample`, guided at all times; its covariates, if the
+generator knows any, are drawn.
 
 MLflow knows this module by its name, and calls `_load_pyfunc`.
 """

@@ -391,7 +391,7 @@ class PreprocessSettings(Section):
     """How a site's scans are worked through; no array depends on it."""
 
     num_workers: Count
-    """Processes that prepare a scan each; one scan of 240 x 240 x 155 x 4 is up to 1.5 GiB."""
+    """Processes that prepare a scan each, and so have one scan in memory each; 1 starts none."""
 
 
 class AutoencoderSettings(Section):
@@ -440,8 +440,13 @@ class DiffusionSettings(Section):
     num_views: Count
     """Encodings kept of each training scan: as it is, mirrored, and then shifted ones."""
 
+    covariates: Annotated[tuple[Name, ...], Field(strict=False)]
+    """What the flow is told beside the label, of cohort.covariates, the most important first; a
+    number if it has more than six values at the site, else categories. [] for nothing."""
+
     condition_dropout: Fraction
-    """Probability that a scan's label is hidden, which trains the unconditional flow."""
+    """Probability that a scan's label is hidden, which trains the unconditional flow; and, apart,
+    each of its covariates."""
 
     ema_decay: Fraction
     """Decay per step of the averaged weights that are kept."""
@@ -454,6 +459,11 @@ class DiffusionSettings(Section):
 
     num_steps: Count
     """Optimizer steps."""
+
+    @field_validator("covariates")
+    @classmethod
+    def _covariates_are_named_once(cls, covariates: tuple[str, ...]) -> tuple[str, ...]:
+        return _named_once(covariates, "covariate")
 
 
 class LatentsSettings(Section):
@@ -898,6 +908,12 @@ def _disagreements(settings: Settings) -> Iterator[str]:
             f"supplementation.percentages {list(settings.supplementation.percentages)} ask for a "
             "curve of one AUC, and task.positive is null; name a positive class, or set [] here"
         )
+    unknown = sorted(set(settings.diffusion.covariates) - set(settings.cohort.covariates))
+    if unknown:
+        yield (
+            f"diffusion.covariates {unknown} are not among cohort.covariates "
+            f"{list(settings.cohort.covariates)}: add them there, or take them out here"
+        )
     if settings.federated.num_rounds > settings.classifier.num_steps:
         yield (
             f"federated.num_rounds {settings.federated.num_rounds} exceeds "
@@ -1017,6 +1033,11 @@ def _generator_disagreements(settings: Settings) -> Iterator[str]:
         yield (
             f"generator.variant {variant} draws in one pass, which cannot be guided: "
             f"sampling.guidance must be 1, not {guidance:g}"
+        )
+    if variant != "flow" and settings.diffusion.covariates:
+        yield (
+            f"generator.variant {variant} knows the label only, and diffusion.covariates is "
+            f"{list(settings.diffusion.covariates)}: set it to [], or variant to flow"
         )
     if settings.latents.source != "phantom":
         return

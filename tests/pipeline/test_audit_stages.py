@@ -1,6 +1,7 @@
 """The audit stages on tiny sites with untrained generators, from folders to summaries."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from pipelines import assess_privacy, assess_quality, summarize_audits
 from sitesynth import seeds
 from sitesynth.audits import describe_synthetic
+from sitesynth.generators.denoiser import Denoiser
 from sitesynth.generators.generator import (
     Generator,
     GeneratorConfig,
@@ -31,6 +33,7 @@ from sitesynth.settings import (
     SiteSettings,
 )
 from sitesynth.tracking import Silent
+from tests.unit.tiny_models import TINY_COVARIATES
 
 
 CHANNELS = ("t1", "flair", "mask")
@@ -57,7 +60,11 @@ QUALITY = QualitySettings(neighbours=3, num_pairs=10, num_resamples=100)
 
 
 def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
-    """Write 20 scans of random heads, 12 of them for training, and a generator."""
+    """Write 20 scans of random heads, 12 of them for training, and a generator.
+
+    That of alder knows age and sex, if it is a flow.
+    """
+    covariates = TINY_COVARIATES if site == "alder" and variant == "flow" else None
     rng = seeds.numpy_generator(0, site)
     rows = []
     for number in range(20):
@@ -72,10 +79,11 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
             | {"split": "train" if number < 12 else "validation"}
             | {"has_t1": "true", "has_mask": "true", "idh": ("wildtype", "mutant")[number % 2]}
             | {"has_flair": "false" if number == 3 else "true"}
+            | {"age": str(40 + number) if number % 4 else "", "sex": "FM"[number % 2]}
         )
     write_index(folder / "images", channels=CHANNELS, grid=GRID, rows=rows, about={})
     config = GeneratorConfig(
-        schema_version=2,
+        schema_version=2 if covariates is None else 3,
         site=site,
         label="idh",
         classes=("wildtype", "mutant"),
@@ -98,6 +106,7 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
             width=32,
             depth=1,
             num_views=3,
+            covariates=() if covariates is None else covariates.names,
             condition_dropout=0.1,
             ema_decay=0.9,
             learning_rate=1e-3,
@@ -107,9 +116,13 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
         latent_mean=(0.0, 0.0),
         latent_std=1.0,
         variant=variant,
+        covariates=covariates,
     )
     with seeds.isolated(torch.Generator().manual_seed(1)):
         generator = Generator(config, *build_networks(config))
+    if covariates is not None:
+        assert isinstance(generator.flow, Denoiser)
+        generator.flow.slopes.fill_(0.5)
     write_weights(folder / "encoder" / AUTOENCODER_FILE, generator.autoencoder)
     write_flow(folder / "model", generator)
 
@@ -235,6 +248,27 @@ def test_more_samples_leave_the_first_as_they_were(images: ImageSet, generator: 
 
     assert len(many) == 2 * len(few) == 24
     np.testing.assert_array_equal(many.thumbnails[:8], few.thumbnails[:8])
+
+
+def test_an_audit_asks_for_the_training_scans_own_covariates(
+    images: ImageSet, generator: Generator
+) -> None:
+    """Another age of scan 5 changes the scan drawn for it, and the error measured on it, alone."""
+    training = images.in_split("train")
+    older = replace(training, table=training.table.copy())
+    older.table.loc[5, "age"] = "75"
+    both = (training, older)
+    drawn = [
+        describe_synthetic(
+            generator, scans, samples_per_scan=1, sampling=SAMPLING, seed=1, purpose="test"
+        ).thumbnails
+        for scans in both
+    ]
+    errors = [probe_flow(generator, scans, num_draws=1, seed=1) for scans in both]
+
+    for before, after in (drawn, errors):
+        changed = [bool(np.any(a != b)) for a, b in zip(before, after, strict=True)]
+        assert changed == [number == 5 for number in range(len(training))]
 
 
 def test_a_probe_of_some_scans_is_their_part_of_a_probe_of_all(

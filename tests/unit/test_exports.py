@@ -1,6 +1,7 @@
 """What is drawn outside a study: files that others open, and where they come from."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ from sitesynth.errors import SitesynthError
 from sitesynth.exports import affine_of, export_scans
 from sitesynth.generators.generator import Generator
 from sitesynth.images import read_images
-from sitesynth.sampling import Solver, draw_scans, write_samples
+from sitesynth.sampling import NOTHING, Solver, draw_scans, write_samples
 from sitesynth.settings import SamplingSettings
 from sitesynth.volumes import read_volume
-from tests.unit.tiny_models import tiny_generator
+from tests.unit.tiny_models import TINY_COVARIATES, tiny_generator
 
 
 SOLVER = Solver("heun", num_steps=2, guidance=2.0, guidance_interval=(0.0, 1.0))
@@ -26,7 +27,13 @@ def generator() -> Generator:
 
 
 def export(
-    folder: Path, generator: Generator, *, label: str = "mutant", count: int = 1, seed: int = 1
+    folder: Path,
+    generator: Generator,
+    *,
+    label: str = "mutant",
+    count: int = 1,
+    seed: int = 1,
+    asked: Mapping[str, str] = NOTHING,
 ) -> list[str]:
     """Draw scans and return the names of the files."""
     export_scans(
@@ -38,6 +45,7 @@ def export(
         solver=SOLVER,
         bundle_digest="d1",
         on_scan=lambda number: None,
+        asked=asked,
     )
     return sorted(path.name for path in folder.iterdir())
 
@@ -98,6 +106,55 @@ def test_with_the_studys_seed_they_are_the_studys_scans(
     studys = read_images(tmp_path / "study").load([1])[0, 0]
     own = read_volume(tmp_path / "drawn/alder-mutant-00001_t1.nii.gz").voxels
     np.testing.assert_allclose(own, studys, atol=1e-3)
+
+
+def test_the_sidecar_says_the_covariates_and_they_may_be_asked_for(tmp_path: Path) -> None:
+    """What is not asked for is drawn: an age of 32 to 48 for women who are mutants."""
+    told = tiny_generator((8, 8), covariates=TINY_COVARIATES)
+    export(tmp_path / "drawn", told)
+    export(tmp_path / "women", told, asked={"sex": "F"})
+    drawn, woman = (
+        json.loads((tmp_path / name / "alder-mutant-00000_t1.json").read_text())["covariates"]
+        for name in ("drawn", "women")
+    )
+
+    assert set(drawn) == {"age", "sex"}
+    assert woman["sex"] == "F"
+    assert 32 <= float(woman["age"]) <= 48
+
+
+def test_a_covariate_that_was_not_learned_leaves_no_folder(tmp_path: Path) -> None:
+    told = tiny_generator((8, 8), covariates=TINY_COVARIATES)
+
+    with pytest.raises(SitesynthError, match=r"from 20 to 80, not '200'"):
+        export(tmp_path / "drawn", told, asked={"age": "200"})
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_an_interrupted_draw_goes_on_to_the_same_files(
+    generator: Generator, tmp_path: Path
+) -> None:
+    """What is whole stays as it lies; what a kill left half-written goes."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    export(whole, generator, count=9)
+    export(killed, generator, count=8)
+    (killed / ".writing-abc-alder.json").write_text("{")
+    (killed / "alder-mutant-00008_t1.nii.gz").write_bytes(b"half")
+    kept = (killed / "alder-mutant-00000_t1.nii.gz").stat().st_ino
+
+    assert export(killed, generator, count=9) == sorted(path.name for path in whole.iterdir())
+    assert all(path.read_bytes() == (whole / path.name).read_bytes() for path in killed.iterdir())
+    assert (killed / "alder-mutant-00000_t1.nii.gz").stat().st_ino == kept
+
+
+def test_another_draw_is_not_mixed_in(generator: Generator, tmp_path: Path) -> None:
+    """Neither one of another seed nor one of more scans."""
+    export(tmp_path / "drawn", generator, count=2)
+
+    with pytest.raises(SitesynthError, match=r"00000_t1.json says that its scan was drawn otherw"):
+        export(tmp_path / "drawn", generator, count=2, seed=2)
+    with pytest.raises(SitesynthError, match=r"but holds alder-mutant-00001_mask.json"):
+        export(tmp_path / "drawn", generator, count=1)
 
 
 def test_the_middle_of_a_scan_is_the_worlds_origin(generator: Generator, tmp_path: Path) -> None:

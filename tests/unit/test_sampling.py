@@ -1,12 +1,16 @@
 """From noise to scans: where guidance is applied, and what it costs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from sitesynth import seeds
 from sitesynth.generators.generator import Generator, latent_shape
-from sitesynth.sampling import Solver, draw_noise, sample_images
-from tests.unit.tiny_models import tiny_generator
+from sitesynth.images import ImageSet, read_images
+from sitesynth.sampling import Solver, draw_noise, sample_images, write_samples
+from sitesynth.settings import SamplingSettings
+from tests.unit.tiny_models import TINY_COVARIATES, tiny_generator
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +65,54 @@ def test_a_scan_does_not_depend_on_its_batch(generator: Generator, sampler: str)
     alone = sample_images(generator, noise[2:3], [1], solver=solver)
 
     torch.testing.assert_close(together[2:3], alone, atol=1e-5, rtol=1e-5)
+
+
+SETTINGS = SamplingSettings(
+    sampler="heun",
+    num_steps=2,
+    guidance=1.0,
+    guidance_interval=(0.0, 1.0),
+    num_per_class=6,
+    batch_size=4,
+)
+
+
+def sampled(folder: Path, drawn: list[int] | None = None) -> ImageSet:
+    """Sample six scans of each class by a generator that knows covariates."""
+    count = [] if drawn is None else drawn
+    write_samples(
+        folder,
+        tiny_generator((8, 8), covariates=TINY_COVARIATES),
+        counts=(6, 6),
+        settings=SETTINGS,
+        bundle_digest="d",
+        seed=1,
+        on_scan=count.append,
+    )
+    return read_images(folder)
+
+
+def test_the_synthetic_cohort_tells_covariates_like_a_real_one(tmp_path: Path) -> None:
+    """Wild types are women of 52 to 68; of the mutants half are men of unknown age."""
+    table = sampled(tmp_path / "cohort").table
+    wildtype, mutant = (table[table["idh"] == name] for name in ("wildtype", "mutant"))
+
+    assert set(wildtype["sex"]) == {"F"}
+    assert wildtype["age"].astype(float).between(52, 68).all()
+    assert (mutant["sex"] == "M").sum() == 3
+    assert set(mutant.loc[mutant["sex"] == "M", "age"]) == {""}
+
+
+def test_an_interrupted_cohort_goes_on_to_the_same_files(tmp_path: Path) -> None:
+    """A scan whose sidecar says other covariates is drawn again; a whole batch is kept."""
+    sampled(tmp_path / "cohort")
+    files = {path: path.read_bytes() for path in (tmp_path / "cohort").rglob("*.*")}
+    sidecar = tmp_path / "cohort/sidecars/alder-mutant-00005.json"
+    sidecar.write_text(sidecar.read_text().replace('"sex": "', '"sex": "other '))
+    (tmp_path / "cohort/voxels/alder-mutant-00005.npy").write_bytes(b"of another draw")
+    kept = tmp_path / "cohort/voxels/alder-mutant-00000.npy"
+    before = kept.stat().st_ino
+    sampled(tmp_path / "cohort")
+
+    assert {path: path.read_bytes() for path in (tmp_path / "cohort").rglob("*.*")} == files
+    assert kept.stat().st_ino == before

@@ -64,6 +64,7 @@ def test_a_sequence_that_is_named_twice_is_shown(study: Study, write: Write) -> 
             r"\['wildtype'\] are .* each class",
         ),
         ("cohort", "covariates", ["age", "age"], r"\['age'\] are .* each covariate"),
+        ("diffusion", "covariates", ["age", "age"], r"\['age'\] are .* each covariate"),
         ("registry", "candidates", ["synthetic"] * 2, r"\['synthetic'\] are .* each candidate"),
     ],
 )
@@ -103,6 +104,13 @@ def test_a_baseline_of_covariates_needs_some(study: Study, write: Write) -> None
     study["cohort"]["covariates"] = []
 
     with pytest.raises(SettingsError, match=r"baseline-covariates needs cohort\.covariates"):
+        load_settings(write(study))
+
+
+def test_a_covariate_that_the_cohort_does_not_have_is_shown(study: Study, write: Write) -> None:
+    study["diffusion"]["covariates"] = ["age", "height"]
+
+    with pytest.raises(SettingsError, match=r"covariates \['height'\] are not among cohort.cov"):
         load_settings(write(study))
 
 
@@ -410,6 +418,14 @@ def test_phantoms_stand_in_for_sequences_they_have(study: Study, write: Write) -
     study["cohort"]["sequences"] = ["t1", "dwi"]
 
     with pytest.raises(SettingsError, match=r"needs sequences of .*but .* \['t1', 'dwi'\]"):
+        load_settings(write(study))
+
+
+def test_a_rival_of_the_flow_knows_no_covariate(study: Study, write: Write) -> None:
+    study["generator"]["variant"] = "gaussian"
+    study["diffusion"]["covariates"] = ["age"]
+
+    with pytest.raises(SettingsError, match=r"variant gaussian knows the label only.*\['age'\]"):
         load_settings(write(study))
 
 

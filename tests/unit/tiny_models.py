@@ -9,6 +9,7 @@ from sitesynth import seeds
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.classifiers.network import build_classifier
 from sitesynth.generators.bundle import site_key, write_bundle
+from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig, build_networks
 from sitesynth.settings import (
     AutoencoderSettings,
@@ -20,10 +21,32 @@ from sitesynth.settings import (
 from sitesynth.volumes import Volume, write_nifti
 
 
-def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None = None) -> Generator:
+TINY_COVARIATES = Covariates.model_validate(
+    {
+        "columns": [
+            {"kind": "number", "name": "age", "mean": 50.0, "std": 10.0, "bounds": [0.0, 120.0]},
+            {"kind": "category", "name": "sex", "categories": ["F", "M"]},
+        ],
+        "cells": [
+            [{"patients": 12, "told": [{"mean": 60.0, "std": 4.0}, "F"]}],
+            [
+                {"patients": 6, "told": [{"mean": 40.0, "std": 4.0}, "F"]},
+                {"patients": 6, "told": [None, "M"]},
+            ],
+        ],
+    }
+)
+"""Of mutants half are women, around 40; the men's age is not told."""
+
+
+def tiny_generator(
+    grid: tuple[int, ...],
+    spacing_mm: tuple[float, ...] | None = None,
+    covariates: Covariates | None = None,
+) -> Generator:
     """Return an untrained generator of site alder, with a sequence and a mask."""
     config = GeneratorConfig(
-        schema_version=2,
+        schema_version=2 if covariates is None else 3,
         site="alder",
         label="idh",
         classes=("wildtype", "mutant"),
@@ -46,6 +69,7 @@ def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None =
             width=32,
             depth=1,
             num_views=3,
+            covariates=() if covariates is None else covariates.names,
             condition_dropout=0.1,
             ema_decay=0.9,
             learning_rate=1e-3,
@@ -54,6 +78,7 @@ def tiny_generator(grid: tuple[int, ...], spacing_mm: tuple[float, ...] | None =
         ),
         latent_mean=(0.0, 0.0),
         latent_std=1.0,
+        covariates=covariates,
     )
     with seeds.isolated(seeds.generator(0, "generator")):
         generator = Generator(config, *build_networks(config))

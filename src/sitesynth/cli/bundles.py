@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sitesynth.errors import BundleError
+from sitesynth.errors import BundleError, SitesynthError
 from sitesynth.progress import show_progress
 
 
@@ -85,7 +85,17 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
 @click.option("--label", required=True, help="The class to draw, e.g. mutant.")
 @click.option("--count", required=True, type=click.IntRange(min=1), help="How many scans.")
 @click.option("--seed", required=True, type=int, help="With a study's seed: the study's scans.")
-@click.option("--out", required=True, type=FOLDER, help="A new folder.")
+@click.option(
+    "--out", required=True, type=FOLDER, help="A new folder; after an interruption, the same."
+)
+@click.option(
+    "--covariate",
+    "covariates",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What all scans shall have, e.g. age=60; NAME= is unknown. May be repeated; the others "
+    "are drawn as they occur at the site.",
+)
 @click.option(
     "--sampler",
     type=click.Choice(["euler", "heun", "multistep", "ddim"]),
@@ -114,6 +124,7 @@ def sample(
     count: int,
     seed: int,
     out: Path,
+    covariates: tuple[str, ...],
     sampler: str | None,
     num_steps: int | None,
     guidance: float | None,
@@ -129,8 +140,9 @@ def sample(
     \b
     Example:
       sitesynth sample bundles/alder --label mutant --count 4 --seed 1 --out drawn
+      sitesynth sample bundles/alder --label mutant --count 4 --seed 1 --out old --covariate age=70
     """  # noqa: D301
-    key = _key_of(public_key)
+    key, asked = _key_of(public_key), _asked_by(covariates)
     from sitesynth.exports import export_scans  # noqa: PLC0415
     from sitesynth.generators.bundle import bundle_digest, read_bundle  # noqa: PLC0415
     from sitesynth.sampling import Solver  # noqa: PLC0415
@@ -160,8 +172,21 @@ def sample(
             solver=solver,
             bundle_digest=bundle_digest(folder),
             on_scan=lambda number: show(number, {}),
+            asked=asked,
         )
     click.echo(f"{out}: scans of {label} by the generator of {generator.config.site}: {count}")
+
+
+def _asked_by(pairs: tuple[str, ...]) -> dict[str, str]:
+    asked: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise SitesynthError(f"--covariate {pair!r} must be NAME=VALUE, e.g. age=60.")
+        if name in asked:
+            raise SitesynthError(f"--covariate {name} is given twice; give it once.")
+        asked[name] = value
+    return asked
 
 
 def _key_of(text: str | None) -> bytes | None:

@@ -49,7 +49,7 @@ __all__ = [
     "write_bundle",
 ]
 
-SCHEMA = 2
+SCHEMAS = (2, 3)
 WEIGHTS = (AUTOENCODER_FILE, FLOW_FILE)
 SIGNED = (*WEIGHTS, CONFIG_FILE, "card.json", "card.md")
 SIZE_LIMITS = {
@@ -239,9 +239,10 @@ def _strict_json(path: Path) -> Any:
 
 def _read_config(path: Path) -> GeneratorConfig:
     raw = _strict_json(path)
-    if isinstance(raw, dict) and raw.get("schema_version") != SCHEMA:
+    if isinstance(raw, dict) and raw.get("schema_version") not in SCHEMAS:
         raise BundleError(
-            f"{path} has schema {raw.get('schema_version')!r}; this version reads schema {SCHEMA}."
+            f"{path} has schema {raw.get('schema_version')!r}; this version reads schemas "
+            f"{list(SCHEMAS)}."
         )
     try:
         config = GeneratorConfig.model_validate(raw)

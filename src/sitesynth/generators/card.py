@@ -86,7 +86,7 @@ def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
         (
             f"{MADE_OF[config.variant]} It draws "
             f"{'x'.join(str(size) for size in config.grid)} scans of {', '.join(config.channels)}, "
-            f"conditional on {config.label} ({', '.join(config.classes)})."
+            f"conditional on {config.label} ({', '.join(config.classes)}){_covariates_of(config)}."
         ),
         "",
         "## Trained on",
@@ -117,6 +117,12 @@ def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _covariates_of(config: GeneratorConfig) -> str:
+    if config.covariates is None:
+        return ""
+    return f" and, where they are known, on {', '.join(config.covariates.names)}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

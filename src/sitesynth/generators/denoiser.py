@@ -1,24 +1,29 @@
 """The network that learns the velocity of a site's flow, and how it is told what to draw.
 
-A condition is the scan's class and which channels it has. Both enter the network where its time
-does, as one vector added to the time embedding. Class number -1, an unknown label, has an embedding
-of its own, which is also what condition dropout shows: unconditional is "label unknown".
+A condition is the scan's class, which channels it has and, where the study asks for it, covariates.
+All enter the network where its time does, as one vector added to the time embedding. Class number
+-1, an unknown label, has an embedding of its own, which is also what condition dropout shows:
+unconditional is "label unknown". An unknown covariate, NaN, has one too.
 
 The network predicts only what a Gaussian does not. The Gaussian has a mean per class and place, and
 a spread per channel and spatial frequency (`schedules.precondition`, `spectrum`): statistics of
-second order over all training scans, which a network would need most of its steps to find out.
+second order over all training scans, which a network would need most of its steps to find out. With
+covariates, the mean moves along a slope per column of `Covariates.spread_out`; where a covariate is
+unknown, it stays.
 
-Axes: n = samples, k = latent channels, c = image channels, then the latent grid.
+Axes: n = samples, k = latent channels, c = image channels, v = covariates, then the latent grid.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.schedules import precondition, schedule_named
 from sitesynth.generators.spectrum import cosine_basis, from_frequencies, to_frequencies
 from sitesynth.generators.transformer import Transformer
@@ -35,25 +40,43 @@ MIN_SPREAD = 1e-3
 @final
 @dataclass(frozen=True)
 class Conditions:
-    """What to draw: a class each, and which channels the scan has."""
+    """What to draw: a class each, which channels the scan has, and its covariates."""
 
     labels: Int[Tensor, " n"]
     """Class numbers; -1 is unknown."""
 
     presence: Bool[Tensor, "n c"]
 
+    covariates: Float[Tensor, "n v"] | None = None
+    """As `Covariates.encode` says them, NaN where unknown; None where the flow knows none, or all
+    are unknown."""
+
     def without_labels(self) -> "Conditions":
         """Return the same conditions with every label unknown."""
-        return Conditions(torch.full_like(self.labels, UNKNOWN_LABEL), self.presence)
+        return replace(self, labels=torch.full_like(self.labels, UNKNOWN_LABEL))
 
     def hide_labels(self, *, probability: float, rng: torch.Generator) -> "Conditions":
         """Return the conditions with some labels unknown, chosen at random."""
         hidden = torch.rand(len(self.labels), generator=rng) < probability
-        return Conditions(self.labels.masked_fill(hidden, UNKNOWN_LABEL), self.presence)
+        return replace(self, labels=self.labels.masked_fill(hidden, UNKNOWN_LABEL))
+
+    def hide_covariates(self, *, probability: float, rng: torch.Generator) -> "Conditions":
+        """Return the conditions with some covariates unknown, each chosen at random."""
+        if self.covariates is None:
+            return self
+        hidden = torch.rand(self.covariates.shape, generator=rng) < probability
+        return replace(self, covariates=self.covariates.masked_fill(hidden, math.nan))
+
+    def with_and_without_labels(self) -> "Conditions":
+        """Return the conditions, and once more with every label unknown."""
+        told = None if self.covariates is None else self.covariates.repeat(2, 1)
+        labels = torch.cat([self.labels, self.without_labels().labels])
+        return Conditions(labels, self.presence.repeat(2, 1), told)
 
     def to(self, device: torch.device) -> "Conditions":
         """Return the conditions on a device."""
-        return Conditions(self.labels.to(device), self.presence.to(device))
+        told = None if self.covariates is None else self.covariates.to(device)
+        return Conditions(self.labels.to(device), self.presence.to(device), told)
 
 
 @final
@@ -62,6 +85,8 @@ class Denoiser(nn.Module):
 
     mean: Tensor
     spread: Tensor
+    slopes: Tensor
+    expected: Tensor
 
     def __init__(
         self,
@@ -70,6 +95,7 @@ class Denoiser(nn.Module):
         latent_shape: Sequence[int],
         num_classes: int,
         num_channels: int,
+        covariates: Covariates | None = None,
     ) -> None:
         super().__init__()
         _, *grid = latent_shape
@@ -81,9 +107,15 @@ class Denoiser(nn.Module):
             depth=settings.depth,
             num_classes=num_classes,
             num_channels=num_channels,
+            covariates=() if covariates is None else covariates.sizes,
         )
         self.register_buffer("mean", torch.zeros(num_classes + 1, *latent_shape))
         self.register_buffer("spread", torch.ones(*latent_shape))
+        self.covariates = covariates
+        if covariates is not None:
+            expected = covariates.expected()
+            self.register_buffer("slopes", torch.zeros(expected.shape[1], *latent_shape))
+            self.register_buffer("expected", expected, persistent=False)
         for axis, size in enumerate(grid):
             self.register_buffer(f"basis_{axis}", cosine_basis(size), persistent=False)
 
@@ -93,15 +125,25 @@ class Denoiser(nn.Module):
         return [self.get_buffer(f"basis_{axis}") for axis in range(self.spread.ndim - 1)]
 
     @torch.no_grad()
-    def fit_gaussian(self, latents: Float[Tensor, "n k ..."], labels: Int[Tensor, " n"]) -> None:
+    def fit_gaussian(
+        self,
+        latents: Float[Tensor, "n k ..."],
+        labels: Int[Tensor, " n"],
+        covariates: Float[Tensor, "n v"] | None = None,
+        *,
+        num_views: int = 1,
+    ) -> None:
         """Set the Gaussian from scaled training latents.
 
         A class mean is drawn toward the mean of all scans as if `PRIOR_SCANS` scans lay there, so
-        that a class of three patients does not show their average.
+        that a class of three patients does not show their average. A slope is drawn toward zero in
+        the same way: ridge regression of what the class means leave.
 
         Args:
             latents: Scaled latents, original and mirrored ones alike.
             labels: Their class numbers; -1 is unknown.
+            covariates: Those of each, NaN where unknown; None if the flow knows none.
+            num_views: How many of the latents are of one scan.
         """
         centre = latents.mean(dim=0)
         self.mean.copy_(centre.expand_as(self.mean))
@@ -113,6 +155,13 @@ class Denoiser(nn.Module):
                 shift = residual[inside].mean(dim=0) * count / (count + PRIOR_SCANS)
                 self.mean[number + 1] += shift
         residual = latents - self.mean[labels + 1]
+        if self.covariates is not None and covariates is not None:
+            shifts = self._deviations(labels, covariates).double() / num_views**0.5
+            ridge = PRIOR_SCANS * torch.eye(shifts.shape[1], dtype=shifts.dtype)
+            found = residual.flatten(1).double() / num_views**0.5
+            solved = torch.linalg.solve(shifts.T @ shifts + ridge, shifts.T @ found)
+            self.slopes.copy_(solved.reshape(self.slopes.shape))
+            residual = latents - self._mean_of(labels, covariates)
         power = to_frequencies(residual, self.bases).square().mean(dim=0)
         self.spread.copy_(power.sqrt().clamp_min(MIN_SPREAD))
 
@@ -122,15 +171,36 @@ class Denoiser(nn.Module):
         """Return the velocity of scaled latents at times in [0, 1]."""
         time = t.reshape(-1, *([1] * self.spread.ndim))
         (of_data, of_noise), (slope, _) = self.schedule.weights(time), self.schedule.slopes(time)
-        mean = self.mean[conditions.labels + 1]
+        mean = self._mean_of(conditions.labels, conditions.covariates)
         centred = latents - of_data * mean
         c_skip, c_out = precondition(self.schedule, t, self.spread)
         per_channel = self.spread.square().flatten(1).mean(dim=1)
         channel_spread = per_channel.reshape(1, -1, *([1] * (self.spread.ndim - 1)))
         c_in = (of_data.square() * channel_spread + of_noise.square()).rsqrt()
-        rest = self.network(c_in * centred, t, conditions.labels, conditions.presence)
+        rest = self.network(
+            c_in * centred, t, conditions.labels, conditions.presence, conditions.covariates
+        )
         # What the network adds may be rounded; the Gaussian's part may not.
         with torch.autocast(latents.device.type, enabled=False):
             moved = c_skip * to_frequencies(centred, self.bases)
             moved = moved + c_out * to_frequencies(rest.float(), self.bases)
             return from_frequencies(moved, self.bases) + slope * mean
+
+    def _mean_of(
+        self, labels: Int[Tensor, " n"], covariates: Float[Tensor, "n v"] | None
+    ) -> Float[Tensor, "n k ..."]:
+        """Return the Gaussian's mean of each sample."""
+        mean: Tensor = self.mean[labels + 1]
+        if self.covariates is None or covariates is None:
+            return mean
+        shifts: Tensor = torch.tensordot(self._deviations(labels, covariates), self.slopes, dims=1)
+        return mean + shifts
+
+    def _deviations(
+        self, labels: Int[Tensor, " n"], covariates: Float[Tensor, "n v"]
+    ) -> Float[Tensor, "n d"]:
+        """Return by how much each column differs from what its class has; 0 where unknown."""
+        assert self.covariates is not None  # noqa: S101
+        columns = self.covariates.spread_out(covariates)
+        deviations: Tensor = (columns - self.expected[labels + 1]).nan_to_num()
+        return deviations

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.covariates import Covariates, values_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
+from sitesynth.generators.descriptions import Bounds, describe_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
 from sitesynth.generators.variants import train_rival
@@ -38,6 +41,8 @@ def train_flow(
     num_classes: int,
     seed: int,
     site: str,
+    covariates: Covariates | None = None,
+    values: Float[Tensor, "n v"] | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> Denoiser:
@@ -51,6 +56,8 @@ def train_flow(
         num_classes: Classes of the task's label.
         seed: Root seed of the study.
         site: Whose flow it is; names the randomness.
+        covariates: What the flow is conditional on beside the label; None for nothing.
+        values: Those of each scan, as `Covariates.encode` says them.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -67,9 +74,15 @@ def train_flow(
             latent_shape=latents.mean.shape[2:],
             num_classes=num_classes,
             num_channels=latents.presence.shape[1],
+            covariates=covariates,
         )
-    views = scale.normalize(latents.mean.flatten(0, 1))
-    model.fit_gaussian(views, labels.repeat_interleave(latents.mean.shape[1]))
+    num_views = latents.mean.shape[1]
+    model.fit_gaussian(
+        scale.normalize(latents.mean.flatten(0, 1)),
+        labels.repeat_interleave(num_views),
+        None if values is None else values.repeat_interleave(num_views, dim=0),
+        num_views=num_views,
+    )
     model.to(device)
     average = Average(model, settings.ema_decay)
 
@@ -77,8 +90,14 @@ def train_flow(
         rng = seeds.generator(seed, "diffusion", site, "step", step)
         chosen = torch.randint(len(labels), (settings.batch_size,), generator=rng)
         data = scale.normalize(latents.draw(chosen, rng=rng))
-        conditions = Conditions(labels[chosen], latents.presence[chosen]).hide_labels(
-            probability=settings.condition_dropout, rng=rng
+        conditions = (
+            Conditions(
+                labels[chosen],
+                latents.presence[chosen],
+                None if values is None else values[chosen],
+            )
+            .hide_labels(probability=settings.condition_dropout, rng=rng)
+            .hide_covariates(probability=settings.condition_dropout, rng=rng)
         )
         t = model.schedule.draw_times(len(chosen), rng=rng)
         noise = torch.randn(data.shape, generator=rng)
@@ -114,6 +133,7 @@ def train_diffusion(
     spacing_mm: Sequence[float] | None,
     seed: int,
     site: str,
+    bounds: Bounds,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> tuple[Generator, dict[str, dict[str, float]]]:
@@ -131,6 +151,7 @@ def train_diffusion(
         spacing_mm: Voxel size of the grid; None if each scan was fitted into it.
         seed: Root seed of the study.
         site: Whose generator it is.
+        bounds: By covariate: what is plausible anywhere.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -139,23 +160,35 @@ def train_diffusion(
         as `generators.variants` says for its rivals.
 
     Raises:
+        CohortError: If nothing may be told of a covariate at this site.
         TrainingError: If the autoencoder has collapsed, or the loss diverges.
     """
     training, held_out = images.in_split("train"), images.in_split("validation")
+    covariates = None
+    if settings.covariates:
+        covariates = describe_covariates(
+            training.table,
+            settings.covariates,
+            label=label,
+            classes=classes,
+            site=site,
+            bounds=bounds,
+        )
     views = seeds.generator(seed, "diffusion", site, "views")
     latents = encode_scans(training, autoencoder, num_views=settings.num_views, rng=views)
     labels = training.labels(label, classes)
     scale = measure_scale(latents)
     parts = {
-        "train": (latents, labels),
+        "train": (latents, labels, values_of(covariates, training.table)),
         "validation": (
             encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views),
             held_out.labels(label, classes),
+            values_of(covariates, held_out.table),
         ),
     }
     if generator.variant != "flow":
         model, losses = train_rival(
-            parts,
+            {split: (found, known) for split, (found, known, _) in parts.items()},
             scale,
             settings=generator,
             diffusion=settings,
@@ -174,15 +207,17 @@ def train_diffusion(
             num_classes=len(classes),
             seed=seed,
             site=site,
+            covariates=covariates,
+            values=values_of(covariates, training.table),
             checkpoint=checkpoint,
             on_step=on_step,
         )
         losses = {}
-        for split, part in parts.items():
-            told = held_out_losses(flow, *part, scale, seed=seed, site=site)
+        for split, (found, known, values) in parts.items():
+            told = held_out_losses(flow, found, known, scale, values=values, seed=seed, site=site)
             losses[split] = {str(time): value for time, value in told.items()}
     config = GeneratorConfig(
-        schema_version=2,
+        schema_version=2 if covariates is None else 3,
         site=site,
         label=label,
         classes=tuple(classes),
@@ -195,13 +230,21 @@ def train_diffusion(
         latent_std=scale.std,
         variant=generator.variant,
         latents_source=latents_settings.source,
+        covariates=covariates,
     )
     return Generator(config, autoencoder, model), losses
 
 
 @torch.no_grad()
 def held_out_losses(
-    model: Denoiser, latents: Latents, labels: Tensor, scale: LatentScale, *, seed: int, site: str
+    model: Denoiser,
+    latents: Latents,
+    labels: Tensor,
+    scale: LatentScale,
+    *,
+    seed: int,
+    site: str,
+    values: Float[Tensor, "n v"] | None = None,
 ) -> dict[float, float]:
     """Return the mean squared error of the velocity at each of `VALIDATION_TIMES`.
 
@@ -214,6 +257,6 @@ def held_out_losses(
         data = scale.normalize(latents.draw(torch.arange(len(labels)), rng=rng))
         t = torch.full((len(labels),), time)
         mixed, velocity = model.schedule.mix(data, torch.randn(data.shape, generator=rng), t)
-        predicted = model(mixed, t, Conditions(labels, latents.presence))
+        predicted = model(mixed, t, Conditions(labels, latents.presence, values))
         losses[time] = float((predicted - velocity).square().mean())
     return losses

@@ -50,7 +50,9 @@ class Transformer(nn.Module):
         depth: int,
         num_classes: int,
         num_channels: int,
+        covariates: Sequence[int] = (),
     ) -> None:
+        """Build it; `covariates` says how many categories each has, 0 for a number."""
         super().__init__()
         channels, *grid = latent_shape
         self.patch = tuple(patch)
@@ -67,6 +69,8 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList([_Block(width) for _ in range(depth)])
         self.modulate = _zeroed(nn.Linear(width, 2 * width))
         self.last = _zeroed(nn.Linear(width, numbers))
+        # Last, so that everything else starts as it does without them.
+        self.covariates = nn.ModuleList([_Covariate(size, width) for size in covariates])
         exponents = torch.arange(NUM_FREQUENCIES) / NUM_FREQUENCIES
         self.register_buffer("frequencies", MAX_FREQUENCY**exponents, persistent=False)
 
@@ -81,6 +85,7 @@ class Transformer(nn.Module):
         t: Float[Tensor, " n"],
         labels: Int[Tensor, " n"],
         presence: Bool[Tensor, "n c"],
+        covariates: Float[Tensor, "n v"] | None = None,
     ) -> Float[Tensor, "n k ..."]:
         """Return one number per latent; all zero before training.
 
@@ -89,11 +94,15 @@ class Transformer(nn.Module):
             t: Their times in [0, 1].
             labels: Class numbers; -1 is unknown.
             presence: Which channels each scan has.
+            covariates: As `Covariates.encode` says them, NaN where unknown; None if all are.
         """
         angles = t[:, None] * self.frequencies
         condition = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
         # Row 0 is the unknown label.
         condition = condition + self.label(labels + 1) + self.missing((~presence).float())
+        for number, embed in enumerate(self.covariates):
+            value = torch.full_like(t, math.nan) if covariates is None else covariates[:, number]
+            condition = condition + embed(value)
         condition = functional.silu(condition)
         tokens = self.first(fold(latents, self.patch).flatten(2).transpose(1, 2)) + self.place
         for block in self.blocks:
@@ -102,6 +111,32 @@ class Transformer(nn.Module):
         tokens = self.last(_normalize(tokens) * (1 + scale) + shift)
         folded: Tensor = tokens.transpose(1, 2).unflatten(2, self.tokens)
         return unfold(folded, self.patch)
+
+
+@final
+class _Covariate(nn.Module):
+    """A vector for unknown, and one per category; a number moves along a curve.
+
+    A curve and not a line: where both the young and the old differ from the others, a line had
+    learned nothing when a curve had learned all (ADR 28).
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.is_number = size == 0
+        self.rows = nn.Embedding(1 + max(size, 1), width)
+        nn.init.normal_(self.rows.weight, std=INITIAL_STD)
+        if self.is_number:
+            self.curve = nn.Sequential(nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, value: Float[Tensor, " n"]) -> Float[Tensor, "n w"]:
+        is_known, shown = ~value.isnan(), value.nan_to_num()
+        if self.is_number:
+            moved = self.curve(shown[:, None]).where(is_known[:, None], 0.0)
+            vector: Tensor = self.rows(is_known.long()) + moved
+            return vector
+        # Row 0 is unknown.
+        return self.rows(torch.where(is_known, shown + 1, 0).long())  # type: ignore[no-any-return]
 
 
 @final

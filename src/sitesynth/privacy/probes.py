@@ -24,6 +24,7 @@ from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.features import FeatureScale
+from sitesynth.generators.covariates import values_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.rivals import Gan, Gaussian
@@ -155,12 +156,14 @@ def probe_flow(
     if not isinstance(network, Denoiser):
         raise TypeError(f"a {config.variant} has no velocity: see `probe_one_pass`")
     labels = images.labels(config.label, config.classes)
+    values = values_of(config.covariates, images.table)
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         parts = []
         for start in range(0, len(x), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
-            conditions = Conditions(labels[part], images.presence[part]).to(device)
+            told = None if values is None else values[part]
+            conditions = Conditions(labels[part], images.presence[part], told).to(device)
             parts.append(network(x[part].to(device), t[part].to(device), conditions).cpu())
         return torch.cat(parts)
 

@@ -14,6 +14,7 @@ from sitesynth.registry.packaging import Contents
 from sitesynth.registry.versions import Submission, register
 from sitesynth.storage import write_json
 from tests.unit.tiny_models import (
+    TINY_COVARIATES,
     tiny_ensemble,
     tiny_generator,
     write_tiny_bundle,
@@ -152,3 +153,38 @@ def test_a_study_is_not_needed_where_nothing_is_left_to_it(
 
     assert run("sample", bundle, *draw, *more, "--out", tmp_path / "a", *always) == 0
     assert run("sample", bundle, *draw, *more, "--out", tmp_path / "b") == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["age"], "'age' must be NAME=VALUE, e.g. age=60"),
+        (["=60"], "'=60' must be NAME=VALUE"),
+        (["sex=F", "sex=M"], "sex is given twice"),
+        (["age=60"], r"knows the covariates [], not 'age'"),
+    ],
+)
+def test_a_covariate_that_cannot_be_had_is_one_error(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    asked: list[str],
+    message: str,
+) -> None:
+    words = [word for pair in asked for word in ("--covariate", pair)]
+    draw = ("--label", "mutant", "--count", 1, "--seed", 3, "--params", PARAMS)
+
+    assert run("sample", bundle, *draw, *words, "--out", tmp_path / "drawn") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_a_covariate_that_is_asked_for_is_in_the_sidecar(tmp_path: Path) -> None:
+    told = tiny_generator((8, 8), covariates=TINY_COVARIATES)
+    bundle = write_tiny_bundle(tmp_path / "alder", told)
+    draw = ("--label", "mutant", "--count", 1, "--seed", 3, "--params", PARAMS)
+    asked = ("--covariate", "age=60", "--covariate", "sex=")
+
+    assert run("sample", bundle, *draw, *asked, "--out", tmp_path / "drawn") == 0
+    said = json.loads((tmp_path / "drawn/alder-mutant-00000_t1.json").read_text())
+    assert said["covariates"] == {"age": "60", "sex": ""}

@@ -14,8 +14,9 @@ from sitesynth import seeds
 from sitesynth.errors import BundleError
 from sitesynth.generators.bundle import read_bundle, site_key, verify_bundle, write_bundle
 from sitesynth.generators.generator import Generator, GeneratorConfig, build_networks
-from sitesynth.sampling import Solver, draw_noise, sample_images
+from sitesynth.sampling import Solver, covariates_of, draw_noise, draw_scans, sample_images
 from sitesynth.settings import AutoencoderSettings, DiffusionSettings
+from tests.unit.tiny_models import TINY_COVARIATES, tiny_generator, write_tiny_bundle
 
 
 CONFIG = GeneratorConfig(
@@ -42,6 +43,7 @@ CONFIG = GeneratorConfig(
         width=32,
         depth=1,
         num_views=3,
+        covariates=(),
         condition_dropout=0.1,
         ema_decay=0.9,
         learning_rate=1e-3,
@@ -179,7 +181,7 @@ def resigned(folder: Path, generator: Generator) -> Path:
 
 
 SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "another schema": (edit_json("config.json", lambda c: c.update(schema_version=3)), "schema 3"),
+    "another schema": (edit_json("config.json", lambda c: c.update(schema_version=4)), "schema 4"),
     "an unknown key": (
         edit_json("config.json", lambda c: c.update(_target_="os.system")),
         "_target_",
@@ -264,3 +266,102 @@ def test_an_image_does_not_depend_on_its_batch() -> None:
     among = draw_noise(range(8), (1, 4, 4), seed=1, site="alder", name="mutant")
 
     assert torch.equal(alone[0], among[5])
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> tuple[Path, Generator]:
+    """Return a signed bundle of a generator that knows covariates, and the generator."""
+    generator = tiny_generator((8, 8), covariates=TINY_COVARIATES)
+    return write_tiny_bundle(tmp_path / "alder", generator), generator
+
+
+def test_covariates_come_back_with_the_bundle(told: tuple[Path, Generator]) -> None:
+    """Description and embeddings: the hub draws the same covariates, and the same scans by them."""
+    bundle, site = told
+    hub = read_bundle(bundle)
+    solver = Solver("heun", 2, 1.0, (0.0, 1.0))
+    there, here = (covariates_of(g, "mutant", range(2), seed=1) for g in (site, hub))
+    scans = [
+        draw_scans(g, "mutant", range(2), seed=1, solver=solver, covariates=there)
+        for g in (site, hub)
+    ]
+
+    assert hub.config == site.config
+    assert there == here
+    assert {words["sex"] for words in there} == {"F", "M"}
+    assert torch.equal(*scans)
+
+
+def test_without_covariates_the_config_is_that_of_schema_2(bundle: Path) -> None:
+    """A hub that knows no covariates reads it."""
+    config = json.loads((bundle / "config.json").read_text())
+
+    assert config["schema_version"] == 2
+    assert "covariates" not in config
+    assert "covariates" not in config["diffusion"]
+
+
+COVARIATE_ATTACKS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "left out": (lambda c: c.pop("covariates"), r"covariates \[\] must be those of diffusion"),
+    "another name": (
+        lambda c: c["covariates"]["columns"][0].update(name="years"),
+        r"\['years', 'sex'\] must be those of diffusion \['age', 'sex'\]",
+    ),
+    "a column of the table": (
+        lambda c: (
+            c["covariates"]["columns"][1].update(name="split"),
+            c["diffusion"].update(covariates=["age", "split"]),
+        ),
+        r"covariates \['split'\] have the names of other columns",
+    ),
+    "a column of presence": (
+        lambda c: (
+            c["covariates"]["columns"][1].update(name="has_t1"),
+            c["diffusion"].update(covariates=["age", "has_t1"]),
+        ),
+        r"covariates \['has_t1'\] have the names of other columns",
+    ),
+    "under schema 2": (lambda c: c.update(schema_version=2), "schema 2 and covariates .* do not"),
+    "a class more": (lambda c: c["covariates"]["cells"].append([]), "cells of 3 classes"),
+    "one patient's age": (
+        lambda c: c["covariates"]["cells"][0][0].update(patients=1),
+        "cells.0.0.patients: Input should be greater than or equal to 5",
+    ),
+    "no such category": (
+        lambda c: c["covariates"]["cells"][0][0].update(told=[None, "X"]),
+        "a cell's sex must not be 'X'",
+    ),
+    "a spread of zero": (
+        lambda c: c["covariates"]["columns"][0].update(std=0.0),
+        "std: Input should be greater than or equal to 0.000000001",
+    ),
+    "another kind": (
+        lambda c: c["covariates"]["columns"][0].update(kind="pickle"),
+        "'pickle' found using 'kind' does not match",
+    ),
+    "a line break": (
+        lambda c: c["covariates"]["columns"][1].update(categories=["F\nG", "M"]),
+        "String should match pattern",
+    ),
+    "more categories than are read": (
+        lambda c: c["covariates"]["columns"][1].update(categories=[str(n) for n in range(101)]),
+        "at most 100 items",
+    ),
+    "a category that the weights lack": (
+        lambda c: c["covariates"]["columns"][1].update(categories=["F", "M", "X"]),
+        "must be F32 of shape",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COVARIATE_ATTACKS)
+def test_what_a_bundle_tells_of_covariates_is_checked(
+    told: tuple[Path, Generator], name: str
+) -> None:
+    """However it is signed."""
+    bundle, generator = told
+    change, message = COVARIATE_ATTACKS[name]
+    edit_json("config.json", change)(bundle)
+
+    with pytest.raises(BundleError, match=message):
+        read_bundle(resigned(bundle, generator))

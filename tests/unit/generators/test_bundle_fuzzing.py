@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sitesynth.generators.bundle import SIGNED, read_bundle, site_key, write_bundle
 from sitesynth.storage import digest_of_file, write_json
 from tests.unit.damage import Damage, answered, damages, fuzzed
-from tests.unit.tiny_models import tiny_generator
+from tests.unit.tiny_models import TINY_COVARIATES, tiny_generator
 
 
 pytestmark = pytest.mark.slow  # a bundle is copied and signed for each example
@@ -31,7 +31,8 @@ def bundle(folder: Path) -> Path:
     """Return a sound bundle, whose key the damage may sign with."""
     key, _ = site_key("alder", seed=1)
     path = folder / "bundle"
-    write_bundle(path, tiny_generator((8, 8)), card={}, card_text="# card\n", signing_key=key)
+    generator = tiny_generator((8, 8), covariates=TINY_COVARIATES)
+    write_bundle(path, generator, card={}, card_text="# card\n", signing_key=key)
     return path
 
 
@@ -73,7 +74,10 @@ def test_a_config_of_any_number_is_read_or_refused(
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(bundle, path)
     config = json.loads((path / "config.json").read_text())
-    holder = data.draw(st.sampled_from([config, config["autoencoder"], config["diffusion"]]))
+    told = config["covariates"]
+    parts = [config, config["autoencoder"], config["diffusion"], *told["columns"]]
+    parts += [cell for cells in told["cells"] for cell in cells]
+    holder = data.draw(st.sampled_from(parts))
     key = data.draw(st.sampled_from(sorted(holder)))
     known = holder[key]
     if isinstance(known, list) and data.draw(st.booleans()):

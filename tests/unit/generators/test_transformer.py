@@ -87,6 +87,7 @@ def test_the_flow_trains_under_bfloat16() -> None:
         width=32,
         depth=1,
         num_views=3,
+        covariates=(),
         condition_dropout=0.1,
         ema_decay=0.9,
         learning_rate=1e-3,

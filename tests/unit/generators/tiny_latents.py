@@ -16,6 +16,7 @@ def diffusion(dims: int = 3) -> DiffusionSettings:
         width=32,
         depth=1,
         num_views=1,
+        covariates=(),
         condition_dropout=0.1,
         ema_decay=0.9,
         learning_rate=1e-3,
