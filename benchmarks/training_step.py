@@ -3,7 +3,8 @@
 Both train the same network on the same made-up scans of the grid in params.yaml, with the same
 batch. The tutorial's loop (as in MONAI's 3D latent diffusion tutorial) encodes its batch anew in
 each step, in float32, with AdamW alone, and keeps no average of the weights. Ours takes latents
-that were encoded once, in several views, and computes in bfloat16 where the processor has it.
+that were encoded once, in several views, and computes in bfloat16 where the processor has it. Both
+run on the GPU if there is one; the tutorial's scans lie in its memory, which is to its advantage.
 Blocks of both alternate in one process, so that what else runs on the machine slows both.
 
     python -m benchmarks.training_step
@@ -26,6 +27,7 @@ from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.diffusion import train_flow
 from sitesynth.generators.latents import Latents, LatentScale, measure_scale
 from sitesynth.settings import Settings, load_settings
+from sitesynth.training import best_device
 
 
 __all__ = ["main"]
@@ -63,7 +65,11 @@ def tutorial_seconds(
     scale: LatentScale,
     study: Settings,
 ) -> float:
-    """Return the median seconds of a step of a plain loop on the same network."""
+    """Return the median seconds of a step of a plain loop on the same network.
+
+    What it is given lies on the device on which it trains.
+    """
+    device = images.device
     rng = seeds.generator(0, "tutorial")
     with torch.no_grad():
         shape = autoencoder.encode(images[:1], presence[:1])[0].shape[1:]
@@ -72,20 +78,23 @@ def tutorial_seconds(
         latent_shape=shape,
         num_classes=len(study.classes),
         num_channels=presence.shape[1],
-    )
+    ).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
     ticks = []
     for _ in range(STEPS):
         chosen = torch.randint(len(images), (study.diffusion.batch_size,), generator=rng)
         with torch.no_grad():
             mean, std = autoencoder.encode(images[chosen], presence[chosen])
-            data = scale.normalize(mean + std * torch.randn(mean.shape, generator=rng))
-        t = torch.rand(len(chosen), generator=rng)
-        mixed, velocity = network.schedule.mix(data, torch.randn(data.shape, generator=rng), t)
+            data = scale.normalize(mean + std * torch.randn(mean.shape, generator=rng).to(device))
+        t = torch.rand(len(chosen), generator=rng).to(device)
+        noise = torch.randn(data.shape, generator=rng).to(device)
+        mixed, velocity = network.schedule.mix(data, noise, t)
         optimizer.zero_grad()
         predicted = network(mixed, t, Conditions(labels[chosen], presence[chosen]))
-        (predicted - velocity).square().mean().backward()
+        loss = (predicted - velocity).square().mean()
+        loss.backward()
         optimizer.step()
+        float(loss)  # The loop tells its loss, and waits for it.
         ticks.append(time.perf_counter())
     return _median_gap(ticks)
 
@@ -111,13 +120,18 @@ def main() -> None:
         mean, std = autoencoder.encode(images, presence)
     latents = Latents(mean[:, None], std[:, None], presence)
     scale = measure_scale(latents)
+    device = best_device()
+    images, presence_there, labels_there = (
+        tensor.to(device) for tensor in (images, presence, labels)
+    )
+    autoencoder.to(device)
     ratios = []
     for number in range(ROUNDS):
         ours = our_seconds(latents, labels, scale, study)
         plain = tutorial_seconds(
             images=images,
-            presence=presence,
-            labels=labels,
+            presence=presence_there,
+            labels=labels_there,
             autoencoder=autoencoder,
             scale=scale,
             study=study,

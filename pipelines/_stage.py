@@ -11,6 +11,7 @@ A stage's keyword arguments say, by their types and names, everything the stage 
     a field of `Settings`     knobs it obeys            listed under `params`
     another str               which instance it is      filled in from `matrix`
     a `Run`                   where it reports          recorded in MLflow
+    the `Processes`           who computes it together  `torchrun` may start several of them
 """
 
 import argparse
@@ -24,10 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from sitesynth.errors import MissingInputError, SitesynthError
+from sitesynth.errors import MissingInputError, SitesynthError, TrainingError
+from sitesynth.processes import Processes
 from sitesynth.settings import Settings, load_settings
 from sitesynth.storage import digest_of, digest_of_file, told, write_json
-from sitesynth.tracking import Run, record_run
+from sitesynth.tracking import Run, Silent, record_run
 
 
 __all__ = ["In", "Measured", "Out", "Scratch", "StageSignature", "main"]
@@ -58,6 +60,7 @@ class StageSignature:
     """Fields of `Settings`."""
     runs: frozenset[str]
     scratch: frozenset[str]
+    processes: frozenset[str]
 
     @classmethod
     def of(cls, run: Callable[..., None]) -> "StageSignature":
@@ -73,6 +76,7 @@ class StageSignature:
             params=params,
             runs=frozenset(name for name in names if hints[name] is Run),
             scratch=frozenset(name for name in names if hints[name] == Scratch),
+            processes=frozenset(name for name in names if hints[name] is Processes),
         )
 
     def parse(self, argv: Sequence[str] | None) -> dict[str, Any]:
@@ -124,8 +128,15 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
     Raises:
         MissingInputError: If a path the stage reads does not exist.
         SettingsError: If params.yaml is not a valid study.
+        TrainingError: If several processes were started for what one does.
     """
     stage = StageSignature.of(run)
+    processes = Processes.from_environment()
+    if processes.count > 1 and not stage.processes:
+        raise TrainingError(
+            f"{name_of(run)} is the work of one process, and {processes.count} were started; start "
+            "it with python, without torchrun."
+        )
     arguments = stage.parse(argv)
     items = {name: arguments[name] for name in sorted(stage.items)}
     settings = load_settings(PARAMS_FILE, site=items.get("site"))
@@ -142,14 +153,20 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
     inputs = {name: digest_of_input(arguments[name]) for name in sorted(stage.inputs)}
     item = "-".join(items.values()) or None
     started = time.monotonic()
+    scratches, key = CHECKPOINTS / f"{name_of(run)}@{item}", digest_of([params, inputs])[:16]
+    given: dict[str, Any]
+    if not processes.is_first:
+        given = dict.fromkeys(stage.runs, Silent()) | dict.fromkeys(stage.scratch, scratches / key)
+        run(**arguments, **obeyed, **given, **dict.fromkeys(stage.processes, processes))
+        return
     with (
         record_run(
             name_of(run), item, study=settings.study, params=params, inputs=inputs, tags=items
         ) as tracked,
-        scratch_folder(f"{name_of(run)}@{item}", key=digest_of([params, inputs])) as scratch,
+        scratch_folder(scratches, key) as scratch,
     ):
         given = dict.fromkeys(stage.runs, tracked) | dict.fromkeys(stage.scratch, scratch)
-        run(**arguments, **obeyed, **given)
+        run(**arguments, **obeyed, **given, **dict.fromkeys(stage.processes, processes))
         seconds = time.monotonic() - started
         tracked.log_metrics({"stage_seconds": seconds})
     timing = {"seconds": seconds, "accelerator": has_accelerator()}
@@ -163,14 +180,14 @@ def has_accelerator() -> bool:
 
 
 @contextmanager
-def scratch_folder(name: str, *, key: str) -> Iterator[Path]:
+def scratch_folder(folder: Path, key: str) -> Iterator[Path]:
     """Give a stage instance the folder that its last, killed run left, if its inputs are the same.
 
     The folder of other inputs is deleted at the start, and the stage's own when it has succeeded.
     """
-    mine = CHECKPOINTS / name / key[:16]
-    for folder in (CHECKPOINTS / name).glob("*"):
-        if folder != mine:
-            shutil.rmtree(folder)
+    mine = folder / key
+    for other in folder.glob("*"):
+        if other != mine:
+            shutil.rmtree(other)
     yield mine
-    shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

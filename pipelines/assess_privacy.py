@@ -4,14 +4,16 @@ from pipelines._stage import In, Out, main
 from sitesynth import seeds
 from sitesynth.audits import describe_real, describe_synthetic, extractor_for
 from sitesynth.generators.generator import read_generator
+from sitesynth.generators.private_gradients import PRIVATE_FILE
 from sitesynth.images import read_images
+from sitesynth.privacy.accounting import account
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.nearest import find_nearest_pairs
 from sitesynth.privacy.pairs import write_pairs
 from sitesynth.privacy.probes import limits_of, probe
 from sitesynth.privacy.release import digest_weights
 from sitesynth.settings import PrivacySettings, SamplingSettings
-from sitesynth.storage import write_json
+from sitesynth.storage import read_json, write_json
 from sitesynth.tracking import Run
 
 
@@ -59,7 +61,17 @@ def run(
         settings=privacy,
         rng=seeds.numpy_generator(seed, "privacy", site),
     )
-    write_json(audit, {"site": site, "weights": digest_weights(encoder, model), **found})
+    is_private = generator.config.diffusion.dp is not None
+    accounted = account(read_json(model / PRIVATE_FILE)) if is_private else None
+    write_json(
+        audit,
+        {
+            "site": site,
+            "weights": digest_weights(encoder, model),
+            **found,
+            "differential_privacy": accounted,
+        },
+    )
     write_pairs(pairs, find_nearest_pairs(*described, synthetic))
     tracked.set_tags({"gate": found["gate"]["verdict"]})
     tracked.log_metrics(

@@ -2,6 +2,7 @@
 
 from pipelines._stage import In, Measured, main
 from sitesynth.reports.page import render_page
+from sitesynth.reports.run_links import links_of
 from sitesynth.reports.sections import build_page
 from sitesynth.reports.study import Study, read_results
 from sitesynth.settings import (
@@ -78,7 +79,8 @@ def run(
         classifiers=classifiers,
         bundles=bundles,
     )
-    write_text(page, render_page(build_page(described, found), runs={}))
+    built = build_page(described, found)
+    write_text(page, render_page(built, runs=links_of(built)))
     tracked.log_file(page, folder="")
 
 

@@ -5,14 +5,17 @@ from sitesynth.generators.autoencoder import train_autoencoder
 from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.history import History
 from sitesynth.images import read_images
+from sitesynth.processes import Processes
 from sitesynth.settings import (
     AutoencoderSettings,
     CohortSettings,
+    ComputeSettings,
     GridSettings,
     IntensitySettings,
     LatentsSettings,
 )
 from sitesynth.tracking import Run
+from sitesynth.training import joined
 
 
 def run(
@@ -25,7 +28,9 @@ def run(
     intensity: IntensitySettings,
     autoencoder: AutoencoderSettings,
     latents: LatentsSettings,
+    compute: ComputeSettings,
     seed: int,
+    processes: Processes,
     scratch: Scratch,
     tracked: Run,
 ) -> None:
@@ -48,15 +53,22 @@ def run(
                 on_scan=show,
             )
     history = History(scratch / "history.csv")
-    with tracked.progress(autoencoder.num_steps, f"autoencoder of {site}") as show:
+    with (
+        joined(processes),
+        tracked.progress(autoencoder.num_steps, f"autoencoder of {site}") as show,
+    ):
         trained = train_autoencoder(
             scans,
             settings=autoencoder,
+            compute=compute,
             seed=seed,
             site=whose,
+            processes=processes,
             checkpoint=scratch / "state.safetensors",
-            on_step=history.and_also(show),
+            on_step=history.and_also(show) if processes.is_first else show,
         )
+    if not processes.is_first:
+        return
     write_weights(model / AUTOENCODER_FILE, trained)
     history.write(model / "history.csv")
 

@@ -1,15 +1,20 @@
 """Train the conditional flow of one site over its autoencoder's latents, or a rival of it."""
 
+import os
+
 from pipelines._stage import In, Out, Scratch, main
 from sitesynth.cohorts.cells import NUMBERS
 from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder, write_flow
+from sitesynth.generators.private_gradients import PRIVATE_FILE, describe_training
 from sitesynth.history import History
 from sitesynth.images import ImageSet, read_images
+from sitesynth.processes import Processes
 from sitesynth.settings import (
     AutoencoderSettings,
     CohortSettings,
+    ComputeSettings,
     DiffusionSettings,
     GeneratorSettings,
     GridSettings,
@@ -18,6 +23,7 @@ from sitesynth.settings import (
 )
 from sitesynth.storage import write_json
 from sitesynth.tracking import Run
+from sitesynth.training import joined
 
 
 def run(
@@ -33,21 +39,28 @@ def run(
     latents: LatentsSettings,
     diffusion: DiffusionSettings,
     generator: GeneratorSettings,
+    compute: ComputeSettings,
     seed: int,
+    processes: Processes,
     scratch: Scratch,
     tracked: Run,
 ) -> None:
     """Read a site's scans and its autoencoder; write its flow, which completes its generator."""
     scans = read_images(images)
+    secret = os.environ.get("SITESYNTH_NOISE_SECRET")
     history = History(scratch / "history.csv")
     num_steps = {"flow": diffusion.num_steps, "gan": generator.gan.num_steps, "gaussian": 0}
-    with tracked.progress(num_steps[generator.variant], f"{generator.variant} of {site}") as show:
+    with (
+        joined(processes),
+        tracked.progress(num_steps[generator.variant], f"{generator.variant} of {site}") as show,
+    ):
         trained, losses = train_diffusion(
             scans,
             read_autoencoder(
                 encoder, autoencoder, num_channels=len(scans.channels), dims=len(scans.grid)
             ),
             settings=diffusion,
+            compute=compute,
             autoencoder_settings=autoencoder,
             latents_settings=latents,
             generator=generator,
@@ -57,11 +70,19 @@ def run(
             seed=seed,
             site=site,
             bounds={name: (low, high) for name, (low, high, _) in NUMBERS.items()},
+            processes=processes,
+            secret=secret,
             checkpoint=scratch / "state.safetensors",
-            on_step=history.and_also(show),
+            on_step=history.and_also(show) if processes.is_first else show,
         )
+    if not processes.is_first:
+        return
     write_flow(model, trained)
     write_json(model / "losses.json", losses)
+    if diffusion.dp is not None:
+        patients = [str(patient) for patient in scans.in_split("train").table["patient_id"]]
+        facts = describe_training(patients, diffusion, diffusion.dp, has_secret=bool(secret))
+        write_json(model / PRIVATE_FILE, facts)
     history.write(model / "history.csv")
     tracked.log_metrics(_count_unknown(trained.config.covariates, scans.in_split("train")))
     at = "loss_at_" if generator.variant == "flow" else ""

@@ -194,6 +194,13 @@ class Mlruns:
         runs = _search(self.client, self.experiment_of(study), current="true")
         return sorted((run.data.tags["dvc_stage"], dict(run.data.params)) for run in runs)
 
+    def finished_runs(self, study: str) -> list[tuple[str, str, str]]:
+        """Return stage, id and git commit of every stage's newest finished run, by stage."""
+        runs = _search(self.client, self.experiment_of(study), current="true")
+        return sorted(
+            (run.data.tags["dvc_stage"], run.info.run_id, run.data.tags["commit"]) for run in runs
+        )
+
     @staticmethod
     def _locked() -> AbstractContextManager[None]:
         return locked(mlruns_folder() / "mlflow.lock")

@@ -31,6 +31,7 @@ __all__ = [
     "CheckSettings",
     "ClassifierSettings",
     "CohortSettings",
+    "ComputeSettings",
     "DiffusionSettings",
     "EvaluationSettings",
     "FederatedSettings",
@@ -42,6 +43,7 @@ __all__ = [
     "PhantomSiteSettings",
     "PreprocessSettings",
     "PrivacySettings",
+    "PrivateTraining",
     "QualitySettings",
     "RegistrationSettings",
     "RegistrySettings",
@@ -422,6 +424,19 @@ class AutoencoderSettings(Section):
     """Optimizer steps, not epochs, so that sites of different size get equal training."""
 
 
+class PrivateTraining(Section):
+    """DP-SGD: what one patient can change of the flow's weights is bounded (ADR 26)."""
+
+    noise_multiplier: Positive
+    """Standard deviation of the noise on a step's gradients, in clip norms."""
+
+    clip_norm: Positive
+    """Largest norm of the gradient of one patient, who is drawn with one scan."""
+
+    delta: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """The delta at which epsilon is told; well below 1 / patients."""
+
+
 class DiffusionSettings(Section):
     """The conditional flow that generates a site's latents."""
 
@@ -451,6 +466,10 @@ class DiffusionSettings(Section):
     ema_decay: Fraction
     """Decay per step of the averaged weights that are kept."""
 
+    dp: PrivateTraining | None
+    """Trains the flow with differential privacy, by patient, on a Gaussian that is not fitted;
+    null trains as usual. The autoencoder is not covered: ADR 26 says what is."""
+
     learning_rate: Positive
     """Peak step size: of Muon in the blocks of the transformer, of AdamW in the rest."""
 
@@ -460,10 +479,26 @@ class DiffusionSettings(Section):
     num_steps: Count
     """Optimizer steps."""
 
+    validate_every: Count | None
+    """Steps between looks at the loss on the site's validation scans, at each noise level; the
+    weights of the best look are kept. Null never looks, and keeps the last."""
+
+    patience_looks: Count | None
+    """Looks without a lower loss after which training ends; null takes all steps. ADR 17."""
+
     @field_validator("covariates")
     @classmethod
     def _covariates_are_named_once(cls, covariates: tuple[str, ...]) -> tuple[str, ...]:
         return _named_once(covariates, "covariate")
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_see(self) -> Self:
+        if self.patience_looks is not None and self.validate_every is None:
+            raise ValueError(
+                f"patience_looks {self.patience_looks} needs validate_every, which is null: "
+                "without looks there is nothing to be patient with (null trains to the end)"
+            )
+        return self
 
 
 class LatentsSettings(Section):
@@ -508,6 +543,25 @@ class GeneratorSettings(Section):
 
     gan: GanSettings
     """Not looked at by other variants."""
+
+
+class ComputeSettings(Section):
+    """How trainings of generators use the machine; what they learn differs by rounding only."""
+
+    autoencoder_at_once: Count | None
+    """Scans of the autoencoder's batch in memory at once; the gradients of the batch's parts are
+    added up. Null takes the whole batch."""
+
+    diffusion_at_once: Count | None
+    """Latents of the flow's batch in memory at once; null takes the whole batch."""
+
+    recompute_blocks: bool
+    """Keep what enters the transformer's blocks only, and compute the blocks again on the way back:
+    a third more time, a fraction of the memory."""
+
+    compile_blocks: bool
+    """Let torch.compile write code for the transformer's blocks; needs a C++ compiler on the
+    machine that trains."""
 
 
 class SamplingSettings(Section):
@@ -815,7 +869,7 @@ MIX_VARIANTS = (
 BASELINES = ("baseline-covariates", "baseline-site", "baseline-intensity")
 """Strategies without a network, which show what can be told from less than the images."""
 
-OVERRIDABLE = ("autoencoder", "diffusion", "sampling")
+OVERRIDABLE = ("autoencoder", "diffusion", "compute", "sampling")
 
 NUM_AXES_3D = 3
 
@@ -856,6 +910,7 @@ class Settings(Section):
     latents: LatentsSettings
     diffusion: DiffusionSettings
     generator: GeneratorSettings
+    compute: ComputeSettings
     sampling: SamplingSettings
     quality: QualitySettings
     privacy: PrivacySettings
@@ -867,7 +922,8 @@ class Settings(Section):
     registry: RegistrySettings
 
     overrides: dict[Name, Overrides]
-    """By site: knobs of autoencoder, diffusion or sampling that differ there; {} for none."""
+    """By site: knobs of autoencoder, diffusion, compute or sampling that differ there; {} for
+    none."""
 
     @field_validator("strategies")
     @classmethod
@@ -1029,6 +1085,16 @@ def _mixing_disagreements(settings: Settings) -> Iterator[str]:
 
 def _generator_disagreements(settings: Settings) -> Iterator[str]:
     variant, guidance = settings.generator.variant, settings.sampling.guidance
+    if settings.diffusion.covariates and settings.diffusion.dp is not None:
+        yield (
+            f"diffusion.dp does not cover what is told of diffusion.covariates "
+            f"{list(settings.diffusion.covariates)}: set these to [], or dp to null"
+        )
+    if variant != "flow" and settings.diffusion.dp is not None:
+        yield (
+            f"diffusion.dp trains a flow with noise, but generator.variant is {variant}, which it "
+            "does not cover: set diffusion.dp to null, or generator.variant to flow"
+        )
     if variant != "flow" and guidance != 1:
         yield (
             f"generator.variant {variant} draws in one pass, which cannot be guided: "

@@ -3,38 +3,54 @@
 A step's randomness is its own: the loss of step k draws from a generator derived from (seed, scope,
 k). So a resumed run needs no generator's state, and takes the very steps an undisturbed one would.
 
-Resuming is exact: weights, averaged weights, the optimizers' moments and the step's number are
-kept; the learning rate is a function of the step. A checkpoint is a safetensors file, written
-whole.
+A step's loss may come in parts, whose gradients are added up: parts of a batch that is too large
+for the memory, and shares of it that several processes compute (`sitesynth.processes`).
+
+Resuming is exact: weights, averaged weights, the best ones so far, the optimizers' moments and the
+step's number are kept; the learning rate is a function of the step. A checkpoint is a safetensors
+file, written whole.
 """
 
 import math
+import os
+import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, final
 
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sitesynth.errors import TrainingError
+from sitesynth.processes import ALONE, Processes
 from sitesynth.storage import replacing
 from sitesynth.tracking import OnStep
 
 
 __all__ = [
     "Average",
+    "Choice",
     "ExactThinConvolutions",
+    "Losses",
+    "agreed",
     "autocast",
     "best_device",
     "channels_last",
+    "check_compiler",
+    "joined",
     "learning_rate_at",
+    "optimizers_of",
     "train",
 ]
+
+Losses = Mapping[str, Tensor]
+"""What a step measures; the one named `loss` is minimized."""
 
 # Numbers below 1e-38 make a CPU ten times slower, and the moments of dying gradients are full of
 # them. Set before torch starts its threads, which inherit it.
@@ -48,6 +64,40 @@ CHECKPOINT_EVERY_S = 20.0
 def best_device() -> torch.device:
     """Return the accelerator if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def joined(processes: Processes) -> Iterator[None]:
+    """Let processes hear each other within the block; one that is alone has nothing to do."""
+    if processes.count == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def agreed(processes: Processes, values: Mapping[str, float]) -> dict[str, float]:
+    """Return what the first process measured, so that all of them decide alike."""
+    return _exchange(processes, values, lambda tensor: dist.broadcast(tensor, src=0))
+
+
+def check_compiler() -> None:
+    """Make sure that `torch.compile` will find what it needs.
+
+    Raises:
+        TrainingError: If there is no C++ compiler.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise TrainingError(
+            f"compute.compile_blocks needs the C++ compiler '{compiler}', which is not on PATH; "
+            "install one (apt-get install g++), name it in CXX, or set the knob to false."
+        )
 
 
 @contextmanager
@@ -133,9 +183,69 @@ class Average:
                 self.weights[name].copy_(value)
 
 
+@final
+class Choice:
+    """Keeps the weights of the lowest held-out loss, and says when to wait no longer."""
+
+    def __init__(
+        self,
+        judge: Callable[[Mapping[str, Tensor]], Mapping[str, float]],
+        *,
+        every: int,
+        patience: int | None,
+    ) -> None:
+        """Look at the weights every so many steps.
+
+        Args:
+            judge: Returns the held-out losses of weights; the one named `validation_loss` decides.
+            every: Steps between looks; the last step is looked at in any case.
+            patience: Looks without a lower loss after which training ends; None takes all steps.
+        """
+        self.judge, self.every, self.patience = judge, every, patience
+        self.weights: dict[str, Tensor] = {}
+        self.loss, self.step, self.looks_since = math.inf, 0, 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training should end."""
+        return self.patience is not None and self.looks_since >= self.patience
+
+    def look(self, step: int, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """Judge the weights after a step; keep a copy if none were better.
+
+        Raises:
+            TrainingError: If their loss is no finite number.
+        """
+        told = self.judge(weights)
+        loss = told["validation_loss"]
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss on held-out scans after step {step} is {loss}, though the training's "
+                "own is finite: check the range of the validation scans."
+            )
+        self.looks_since += 1
+        if loss < self.loss:
+            self.loss, self.step, self.looks_since = loss, step, 0
+            self.weights = {name: value.detach().clone() for name, value in weights.items()}
+        return told
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint keeps."""
+        told = torch.tensor([self.loss, self.step, self.looks_since], dtype=torch.float64)
+        return {"told": told} | {f"weights/{name}": value for name, value in self.weights.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` returned."""
+        loss, step, looks_since = state["told"].tolist()
+        self.loss, self.step, self.looks_since = loss, int(step), int(looks_since)
+        self.weights = {
+            name.removeprefix("weights/"): value for name, value in state.items() if name != "told"
+        }
+
+
 def train(
     model: nn.Module,
-    losses_at: Callable[[int], Mapping[str, Tensor]],
+    losses_at: Callable[[int], Losses | Iterable[Losses]],
     *,
     num_steps: int,
     learning_rate: float,
@@ -143,6 +253,8 @@ def train(
     betas: tuple[float, float] = (0.9, 0.999),
     matrices: Sequence[nn.Parameter] = (),
     average: Average | None = None,
+    choice: Choice | None = None,
+    processes: Processes = ALONE,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> None:
@@ -154,35 +266,40 @@ def train(
 
     Args:
         model: The model, on its device.
-        losses_at: Computes the losses of step k (from 1); the one named `loss` is minimized. Draws
-            from generators of its own that depend on k alone.
+        losses_at: Computes the losses of step k (from 1), at once or part by part; parts are summed
+            up, those of other processes too. Draws from generators of its own that depend on k
+            alone.
         num_steps: Steps of the whole run, those before an interruption included.
         learning_rate: Peak step size; see `learning_rate_at`.
         weight_decay: Decoupled weight decay.
         betas: How long AdamW remembers gradients and their squares.
         matrices: Weights of two axes that Muon steps; AdamW steps all others.
         average: Follows the weights, if given.
+        choice: Looks at the (averaged) weights, if given, and may end the training early.
+        processes: Those that take these steps together, `joined`; the first one keeps the state.
         checkpoint: Where the state is kept about every 20 seconds; continued from if it exists.
         on_step: Told each step's losses.
 
     Raises:
-        TrainingError: If the loss is no longer a finite number.
+        TrainingError: If the loss is no longer a finite number, or processes would not go on from
+            the same step.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizers = _optimizers(trained, matrices, learning_rate, weight_decay, betas)
+    optimizers = optimizers_of(trained, matrices, learning_rate, weight_decay, betas)
     done = 0
     if checkpoint is not None and checkpoint.exists():
-        done = _restore(checkpoint, model, optimizers, average)
+        done = _restore(checkpoint, model, optimizers, average, choice)
+    _check_agreement(processes, done)
     saved_at = time.monotonic()
     model.train()
     for step in range(done + 1, num_steps + 1):
+        if choice is not None and choice.is_over:
+            break
         rate = learning_rate_at(step, num_steps=num_steps, peak=learning_rate)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = rate
-        losses = losses_at(step)
         model.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        values = {name: float(value.detach()) for name, value in losses.items()}
+        values = _add_up(losses_at(step), trained, processes)
         if not math.isfinite(values["loss"]):
             raise TrainingError(
                 f"the loss of step {step} of {num_steps} is {values['loss']}. "
@@ -193,20 +310,61 @@ def train(
             optimizer.step()
         if average is not None:
             average.update(model, step)
+        if choice is not None and (step % choice.every == 0 or step == num_steps):
+            values |= choice.look(step, model.state_dict() if average is None else average.weights)
         on_step(step, values)
-        if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-            _save(checkpoint, model, optimizers, average, step)
+        is_due = time.monotonic() - saved_at > CHECKPOINT_EVERY_S
+        if checkpoint is not None and processes.is_first and is_due:
+            _save(checkpoint, model, optimizers, average, choice, step=step)
             saved_at = time.monotonic()
     model.eval()
 
 
-def _optimizers(
+def _add_up(
+    losses: Losses | Iterable[Losses], trained: Sequence[nn.Parameter], processes: Processes
+) -> dict[str, float]:
+    """Add the gradients of all parts of a step's losses to the weights'; return their sums."""
+    sums: dict[str, float] = {}
+    for part in [losses] if isinstance(losses, Mapping) else losses:
+        part["loss"].backward()
+        for name, value in part.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+    if processes.count > 1:
+        for gradient in (weight.grad for weight in trained if weight.grad is not None):
+            dist.all_reduce(gradient)
+    return _exchange(processes, sums, dist.all_reduce)
+
+
+def _exchange(
+    processes: Processes, values: Mapping[str, float], how: Callable[[Tensor], object]
+) -> dict[str, float]:
+    """Put numbers through a collective of torch, if there is anyone to exchange them with."""
+    if processes.count == 1:
+        return dict(values)
+    device = best_device()
+    told = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+    how(told)
+    return dict(zip(values, told.tolist(), strict=True))
+
+
+def _check_agreement(processes: Processes, done: int) -> None:
+    """Make sure that all processes go on from one step: collectives would mix up others."""
+    first = int(agreed(processes, {"done": done})["done"])
+    if done != first:
+        raise TrainingError(
+            f"process {processes.number} would go on from step {done}, process 0 from {first}: "
+            "the folder `checkpoints` must be one that all processes see."
+        )
+
+
+def optimizers_of(
     trained: Sequence[nn.Parameter],
     matrices: Sequence[nn.Parameter],
     learning_rate: float,
     weight_decay: float,
     betas: tuple[float, float],
 ) -> list[torch.optim.Optimizer]:
+    """Return what steps the weights: AdamW, and Muon for the matrices; see `train`."""
     apart = {id(matrix) for matrix in matrices}
     others = [parameter for parameter in trained if id(parameter) not in apart]
     optimizers: list[torch.optim.Optimizer] = [
@@ -231,11 +389,15 @@ def _save(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     average: Average | None,
+    choice: Choice | None,
+    *,
     step: int,
 ) -> None:
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     if average is not None:
         tensors |= {f"average/{name}": value for name, value in average.weights.items()}
+    if choice is not None:
+        tensors |= {f"choice/{name}": value for name, value in choice.state().items()}
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{index}/{name}": t for name, t in state.items()}
@@ -249,11 +411,14 @@ def _restore(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     average: Average | None,
+    choice: Choice | None,
 ) -> int:
     """Put a saved state back, and return the number of the last step it has taken."""
     with safe_open(path, framework="pt") as file:
         step = int(file.metadata()["step"])
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {
+        part: {} for part in ("model", "average", "choice", "optimizer")
+    }
     for name, value in load_file(path).items():
         part, _, key = name.partition("/")
         parts[part][key] = value
@@ -261,6 +426,8 @@ def _restore(
     if average is not None:
         for name, value in parts["average"].items():
             average.weights[name].copy_(value)
+    if choice is not None:
+        choice.restore(parts["choice"])
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for key, value in parts["optimizer"].items():
         number, index, name = key.split("/")

@@ -43,6 +43,7 @@ PHANTOM = "src/sitesynth/phantom"
 PLUMBING = {
     "pipelines._stage",
     "sitesynth.errors",
+    "sitesynth.processes",
     "sitesynth.progress",
     "sitesynth.settings",
     "sitesynth.storage",

@@ -10,6 +10,7 @@ import pytest
 from pipelines import package, sample, train_diffusion
 from sitesynth.generators.rivals import VariantName
 from sitesynth.privacy.release import digest_weights
+from sitesynth.processes import ALONE
 from sitesynth.settings import LatentsSettings, load_settings
 from sitesynth.storage import write_json
 from sitesynth.tracking import Silent
@@ -29,12 +30,12 @@ TOLD = {
 @pytest.mark.parametrize("variant", get_args(VariantName))
 def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> None:
     """Trained, packed, drawn from; each file says which variant it is of, or is a flow's."""
-    write_site(tmp_path, "alder")
+    write_site(tmp_path, "birch")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     study = load_settings(PARAMS)
     gan = study.generator.gan.model_copy(update={"num_steps": 2})
     train_diffusion.run(
-        site="alder",
+        site="birch",
         images=tmp_path / "images",
         encoder=tmp_path / "encoder",
         model=tmp_path / "trained",
@@ -43,18 +44,20 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         grid=study.grid.model_copy(update={"shape": GRID}),
         autoencoder=type(study.autoencoder).model_validate(config["autoencoder"]),
         latents=LatentsSettings(source="phantom", num_phantoms=1),
-        diffusion=type(study.diffusion).model_validate(config["diffusion"]),
+        diffusion=type(study.diffusion).model_validate({**config["diffusion"], "covariates": []}),
         generator=study.generator.model_copy(update={"variant": variant, "gan": gan}),
+        compute=study.compute,
         seed=1,
+        processes=ALONE,
         scratch=tmp_path / "scratch",
         tracked=Silent(),
     )
     weights = digest_weights(tmp_path / "encoder", tmp_path / "trained")
-    audit = {"site": "alder", "weights": weights, "gate": {"verdict": "passed", "reasons": []}}
+    audit = {"site": "birch", "weights": weights, "gate": {"verdict": "passed", "reasons": []}}
     write_json(tmp_path / "privacy.json", audit)
     write_json(tmp_path / "quality.json", {})
     package.run(
-        site="alder",
+        site="birch",
         images=tmp_path / "images",
         encoder=tmp_path / "encoder",
         model=tmp_path / "trained",
@@ -64,7 +67,7 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         seed=1,
     )
     sample.run(
-        site="alder",
+        site="birch",
         bundle=tmp_path / "bundle",
         synthetic=tmp_path / "synthetic",
         sampling=SAMPLING.model_copy(update={"guidance": 1.0}),

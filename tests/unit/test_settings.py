@@ -144,6 +144,12 @@ def test_noise_without_a_unit_is_refused(study: Study, write: Write) -> None:
         load_settings(write(study))
 
 
+def test_patience_without_looks_is_refused(study: Study, write: Write) -> None:
+    study["diffusion"] |= {"validate_every": None, "patience_looks": 3}
+    with pytest.raises(SettingsError, match=r"patience_looks 3 needs validate_every, which is nul"):
+        load_settings(write(study))
+
+
 def test_a_site_that_is_not_there_is_not_finetuned(study: Study, write: Write) -> None:
     study["strategies"] = ["centralized", "finetuned-alder", "finetuned-zelkova"]
     with pytest.raises(SettingsError, match=r"unknown strategies \['finetuned-zelkova'\]"):
@@ -426,6 +432,21 @@ def test_a_rival_of_the_flow_knows_no_covariate(study: Study, write: Write) -> N
     study["diffusion"]["covariates"] = ["age"]
 
     with pytest.raises(SettingsError, match=r"variant gaussian knows the label only.*\['age'\]"):
+        load_settings(write(study))
+
+
+@pytest.mark.parametrize(
+    ("section", "knob", "value"),
+    [("generator", "variant", "gan"), ("diffusion", "covariates", ["age"])],
+)
+def test_noise_covers_a_plain_flow_only(
+    study: Study, write: Write, section: str, knob: str, value: object
+) -> None:
+    study["diffusion"]["dp"] = {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-3}
+    load_settings(write(study))
+    study[section][knob] = value
+
+    with pytest.raises(SettingsError, match=r"diffusion\.dp .* cover"):
         load_settings(write(study))
 
 

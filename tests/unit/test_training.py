@@ -1,7 +1,8 @@
 """The training loop: exact resume, averages, learning rate, divergence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ from torch import Tensor, nn
 
 from sitesynth import seeds, training
 from sitesynth.errors import TrainingError
-from sitesynth.training import Average, ExactThinConvolutions, learning_rate_at, train
+from sitesynth.training import (
+    Average,
+    Choice,
+    ExactThinConvolutions,
+    check_compiler,
+    learning_rate_at,
+    train,
+)
 
 
 def model_of(scope: str) -> nn.Module:
@@ -32,14 +40,32 @@ def losses_for(
     return losses_at
 
 
+def parts_for(
+    model: nn.Module, *, stop_at: int | None = None
+) -> Callable[[int], Iterator[dict[str, Tensor]]]:
+    """Return the same loss in two parts, of three and of five samples."""
+
+    def losses_at(step: int) -> Iterator[dict[str, Tensor]]:
+        if step == stop_at:
+            raise KeyboardInterrupt
+        x = torch.randn(8, 3, generator=seeds.generator(0, "step", step))
+        for part in (x[:3], x[3:]):
+            error = (model(part) - part.sum(dim=1, keepdim=True)).square()
+            yield {"loss": error.sum() / 8}
+
+    return losses_at
+
+
 def matrices_of(model: nn.Module) -> list[nn.Parameter]:
     """Return the network's inner matrix."""
     return [model.get_parameter("0.weight")]
 
 
+@pytest.mark.parametrize("losses", [losses_for, parts_for], ids=["whole", "parts"])
 @pytest.mark.parametrize("matrices", [lambda model: [], matrices_of], ids=["adamw", "muon"])
 def test_a_killed_training_continues_to_the_same_weights(
     matrices: Callable[[nn.Module], list[nn.Parameter]],
+    losses: Callable[..., Callable[[int], Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -49,7 +75,7 @@ def test_a_killed_training_continues_to_the_same_weights(
     average = Average(straight, 0.9)
     train(
         straight,
-        losses_for(straight),
+        losses(straight),
         num_steps=12,
         learning_rate=1e-2,
         matrices=matrices(straight),
@@ -61,7 +87,7 @@ def test_a_killed_training_continues_to_the_same_weights(
     with pytest.raises(KeyboardInterrupt):
         train(
             killed,
-            losses_for(killed, stop_at=8),
+            losses(killed, stop_at=8),
             num_steps=12,
             learning_rate=1e-2,
             matrices=matrices(killed),
@@ -73,19 +99,49 @@ def test_a_killed_training_continues_to_the_same_weights(
     steps: list[int] = []
     train(
         resumed,
-        losses_for(resumed),
+        losses(resumed),
         num_steps=12,
         learning_rate=1e-2,
         matrices=matrices(resumed),
         average=resumed_average,
         checkpoint=checkpoint,
-        on_step=lambda step, losses: steps.append(step),
+        on_step=lambda step, values: steps.append(step),
     )
 
     assert steps == [8, 9, 10, 11, 12]
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])
         assert torch.equal(average.weights[name], resumed_average.weights[name])
+
+
+def test_parts_of_a_batch_step_like_the_whole() -> None:
+    """Their losses are summed up, and so are their gradients; only rounding differs."""
+    whole, parts = model_of("weights"), model_of("weights")
+    told: list[list[float]] = [[], []]
+
+    def fit(model: nn.Module, losses_at: Callable[[int], Any], told: list[float]) -> None:
+        train(
+            model,
+            losses_at,
+            num_steps=10,
+            learning_rate=1e-2,
+            on_step=lambda step, values: told.append(values["loss"]),
+        )
+
+    fit(whole, losses_for(whole), told[0])
+    fit(parts, parts_for(parts), told[1])
+
+    assert told[0] == pytest.approx(told[1], rel=1e-5)
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, parts.state_dict()[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise torch would say so minutes later, in a page of its own code."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+
+    with pytest.raises(TrainingError, match=r"compile_blocks needs .* 'no-such-compiler'"):
+        check_compiler()
 
 
 def test_muon_steps_the_same_way_in_every_direction() -> None:
@@ -167,3 +223,72 @@ def test_thin_convolutions_stay_exact_under_bfloat16() -> None:
         assert gradients[0] is not None
         assert gradients[1] is not None
         assert torch.equal(gradients[0], gradients[1]) == exact
+
+
+def falling_then_rising(*losses: float) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
+    """Return a judge that tells one loss after the other."""
+    coming = iter(losses)
+    return lambda weights: {"validation_loss": next(coming)}
+
+
+def test_the_weights_of_the_lowest_held_out_loss_are_kept() -> None:
+    """Looks at steps 2, 4, 6, 8: the second is best, and two worse ones end it at 8 of 20."""
+    model = model_of("weights")
+    choice = Choice(falling_then_rising(3.0, 1.0, 2.0, 2.0, 0.0), every=2, patience=2)
+    seen: dict[int, dict[str, Tensor]] = {}
+    told: dict[int, Mapping[str, float]] = {}
+
+    def on_step(step: int, losses: Mapping[str, float]) -> None:
+        seen[step] = {name: value.clone() for name, value in model.state_dict().items()}
+        told[step] = dict(losses)
+
+    train(
+        model,
+        losses_for(model),
+        num_steps=20,
+        learning_rate=1e-2,
+        choice=choice,
+        on_step=on_step,
+    )
+
+    assert max(seen) == 8
+    assert (choice.step, choice.loss) == (4, 1.0)
+    assert [step for step in told if "validation_loss" in told[step]] == [2, 4, 6, 8]
+    for name, value in choice.weights.items():
+        assert torch.equal(value, seen[4][name])
+        assert not torch.equal(value, model.state_dict()[name])
+
+
+def test_a_killed_training_remembers_its_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in step 5, after the looks at 2 and 4; goes on to the looks at 6, which ends it."""
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
+    checkpoint = tmp_path / "state.safetensors"
+    killed = model_of("weights")
+    first = Choice(falling_then_rising(1.0, 2.0), every=2, patience=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            killed,
+            losses_for(killed, stop_at=5),
+            num_steps=20,
+            learning_rate=1e-2,
+            choice=first,
+            checkpoint=checkpoint,
+        )
+    resumed, second = model_of("other"), Choice(falling_then_rising(1.5), every=2, patience=2)
+    steps: list[int] = []
+    train(
+        resumed,
+        losses_for(resumed),
+        num_steps=20,
+        learning_rate=1e-2,
+        choice=second,
+        checkpoint=checkpoint,
+        on_step=lambda step, losses: steps.append(step),
+    )
+
+    assert steps == [5, 6]
+    assert (second.step, second.loss) == (2, 1.0)
+    for name, value in first.weights.items():
+        assert torch.equal(value, second.weights[name])

@@ -37,6 +37,7 @@ for command in (
     models.retire,
     models.audit,
     results.compare,
+    results.runs,
     results.ui,
 ):
     commands.add_command(command)

@@ -19,6 +19,7 @@ Before the network's first convolution, patches of voxels are folded into channe
 Axes: n = scans, c = channels (sequences, then mask), k = latent channels, then the grid.
 """
 
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import final
@@ -32,7 +33,8 @@ from sitesynth.generators.patches import fold, unfold
 from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
 from sitesynth.networks import AutoencoderKL
-from sitesynth.settings import AutoencoderSettings
+from sitesynth.processes import ALONE, Processes
+from sitesynth.settings import AutoencoderSettings, ComputeSettings
 from sitesynth.tracking import OnStep
 from sitesynth.training import autocast, best_device, channels_last, train
 
@@ -228,8 +230,10 @@ def train_autoencoder(
     images: ImageSet,
     *,
     settings: AutoencoderSettings,
+    compute: ComputeSettings,
     seed: int,
     site: str,
+    processes: Processes = ALONE,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> Autoencoder:
@@ -238,8 +242,10 @@ def train_autoencoder(
     Args:
         images: The site's training scans.
         settings: The `autoencoder` section of params.yaml.
+        compute: The `compute` section.
         seed: Root seed of the study.
         site: Whose autoencoder it is; names the randomness.
+        processes: Those that train it together.
         checkpoint: Where the state is kept, for a run that is killed; see `sitesynth.training`.
         on_step: Told each step's losses.
 
@@ -250,6 +256,7 @@ def train_autoencoder(
         TrainingError: If the loss diverges.
     """
     device = best_device()
+    parts = processes.parts(settings.batch_size, at_once=compute.autoencoder_at_once)
     with seeds.isolated(seeds.generator(seed, "autoencoder", site, "weights")):
         model = Autoencoder(settings, num_channels=len(images.channels), dims=len(images.grid))
     presence = images.presence
@@ -264,26 +271,39 @@ def train_autoencoder(
     model.fit_shortcuts(torch.cat(list(views)), presence[: len(first)].repeat(num_views, 1))
     model.to(device)
 
-    def losses_at(step: int) -> dict[str, Tensor]:
+    latent_shape = (
+        settings.latent_channels,
+        *(size // block for size, block in zip(images.grid, model.block, strict=True)),
+    )
+
+    def losses_at(step: int) -> Iterator[dict[str, Tensor]]:
         rng = seeds.generator(seed, "autoencoder", site, "step", step)
         chosen = torch.randint(len(images), (settings.batch_size,), generator=rng)
-        target, has = mirror_some(images.load(chosen), rng=rng), presence[chosen]
-        shown = hide_channels(has, probability=settings.sequence_dropout, rng=rng)
-        target, has, shown = target.to(device), has.to(device), shown.to(device)
-        with autocast(device):
-            mean, std = model.encode(target, shown)
-            noise = torch.randn(mean.shape, generator=rng).to(device)
-            reconstructed = model.decode(mean + std * noise)
-        error = reconstruction_error(reconstructed.float(), target, has)
-        mean, std = mean.float(), std.float()
-        kl = 0.5 * (mean.square() + std.square() - 2 * std.log() - 1).mean()
-        return {"loss": error + settings.kl_weight * kl, "error": error, "kl": kl}
+        targets, presences = mirror_some(images.load(chosen), rng=rng), presence[chosen]
+        all_shown = hide_channels(presences, probability=settings.sequence_dropout, rng=rng)
+        noises = torch.randn((len(chosen), *latent_shape), generator=rng)
+        for part in parts:
+            target, has, shown, noise = (
+                whole[part].to(device) for whole in (targets, presences, all_shown, noises)
+            )
+            with autocast(device):
+                mean, std = model.encode(target, shown)
+                reconstructed = model.decode(mean + std * noise)
+            # A part's share of the mean over the channels that the whole batch has, so that the
+            # parts' gradients add up to the batch's.
+            share = float(has.sum() / presences.sum())
+            error = reconstruction_error(reconstructed.float(), target, has) * share
+            mean, std = mean.float(), std.float()
+            kl = 0.5 * (mean.square() + std.square() - 2 * std.log() - 1).mean()
+            kl = kl * (len(target) / len(chosen))
+            yield {"loss": error + settings.kl_weight * kl, "error": error, "kl": kl}
 
     train(
         model,
         losses_at,
         num_steps=settings.num_steps,
         learning_rate=settings.learning_rate,
+        processes=processes,
         checkpoint=checkpoint,
         on_step=on_step,
     )

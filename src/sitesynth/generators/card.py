@@ -104,6 +104,8 @@ def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
         "",
         "A pass means that no leak was found at the audit's power. It does not mean anonymous.",
         "",
+        _describe_noise(card["privacy"].get("differential_privacy")),
+        "",
         "## Signature",
         "",
         f"Signed with: {card['signature']}.",
@@ -123,6 +125,19 @@ def _covariates_of(config: GeneratorConfig) -> str:
     if config.covariates is None:
         return ""
     return f" and, where they are known, on {', '.join(config.covariates.names)}"
+
+
+def _describe_noise(told: Mapping[str, Any] | None) -> str:
+    """Say what differential privacy covers, and what it does not."""
+    if told is None:
+        return "Epsilon: none. Nothing in it was trained with differential privacy."
+    guaranteed = f"{told['flow_epsilon_if_noise_were_secret']:.2f} at delta {told['delta']:g}"
+    if told["flow_epsilon"] is None:
+        guaranteed += ", were the noise secret; it was drawn from the study's seed, and is not"
+    return (
+        f"Epsilon of the whole: none. Of {' and '.join(told['covered'])}: {guaranteed} "
+        f"({told['unit']}). It does not cover {'; '.join(told['not_covered'])}."
+    )
 
 
 def _listed(counts: Mapping[str, int]) -> str:

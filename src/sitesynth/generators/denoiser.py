@@ -73,6 +73,11 @@ class Conditions:
         labels = torch.cat([self.labels, self.without_labels().labels])
         return Conditions(labels, self.presence.repeat(2, 1), told)
 
+    def __getitem__(self, part: slice) -> "Conditions":
+        """Return the conditions of some of the samples."""
+        told = None if self.covariates is None else self.covariates[part]
+        return Conditions(self.labels[part], self.presence[part], told)
+
     def to(self, device: torch.device) -> "Conditions":
         """Return the conditions on a device."""
         told = None if self.covariates is None else self.covariates.to(device)

@@ -1,6 +1,7 @@
 """Training a site's flow over its latents, which completes its generator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -8,28 +9,52 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sitesynth import seeds
+from sitesynth.errors import TrainingError
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.covariates import Covariates, values_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.descriptions import Bounds, describe_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
+from sitesynth.generators.private_gradients import (
+    PrivateBatches,
+    losses_with_noise,
+    step_rngs,
+)
 from sitesynth.generators.variants import train_rival
 from sitesynth.images import ImageSet
+from sitesynth.processes import ALONE, Processes
 from sitesynth.settings import (
     AutoencoderSettings,
+    ComputeSettings,
     DiffusionSettings,
     GeneratorSettings,
     LatentsSettings,
 )
 from sitesynth.tracking import OnStep
-from sitesynth.training import Average, autocast, best_device, train
+from sitesynth.training import (
+    Average,
+    Choice,
+    agreed,
+    autocast,
+    best_device,
+    check_compiler,
+    train,
+)
 
 
 __all__ = ["held_out_losses", "train_diffusion", "train_flow"]
 
+LossesAt = Callable[[int], Mapping[str, Tensor] | Iterator[Mapping[str, Tensor]]]
+
+HeldOut = tuple[Latents, Tensor, Float[Tensor, "h v"] | None]
+"""Encoded scans, their class numbers, and their covariates if the flow knows any."""
+
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Noise levels at which the held-out loss is told apart."""
+
+BATCH_SIZE = 32
+"""Scans at once where a loss is only measured."""
 
 
 def train_flow(
@@ -38,11 +63,16 @@ def train_flow(
     scale: LatentScale,
     *,
     settings: DiffusionSettings,
+    compute: ComputeSettings | None = None,
     num_classes: int,
+    held_out: HeldOut | None = None,
     seed: int,
     site: str,
     covariates: Covariates | None = None,
     values: Float[Tensor, "n v"] | None = None,
+    processes: Processes = ALONE,
+    patients: Sequence[str] = (),
+    secret: str | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> Denoiser:
@@ -53,21 +83,32 @@ def train_flow(
         labels: Their class numbers, -1 for unknown.
         scale: The scale of all training latents.
         settings: The `diffusion` section of params.yaml.
+        compute: The `compute` section; None computes whole batches in the plainest way.
         num_classes: Classes of the task's label.
+        held_out: Encoded validation scans, their class numbers and covariates, by which weights
+            are chosen if the settings ask for it; None chooses none.
         seed: Root seed of the study.
         site: Whose flow it is; names the randomness.
         covariates: What the flow is conditional on beside the label; None for nothing.
         values: Those of each scan, as `Covariates.encode` says them.
+        processes: Those that train it together.
+        patients: Whose each scan is; asked for by `settings.dp` only.
+        secret: Known to the site alone; with `settings.dp`, it makes the noise unpredictable.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
     Returns:
-        The network with its averaged weights, in evaluation mode, on the CPU.
+        The network with its averaged weights, the last ones or those of the lowest held-out loss,
+        in evaluation mode, on the CPU.
 
     Raises:
-        TrainingError: If the loss diverges.
+        TrainingError: If the loss diverges, there is nothing to choose by, or no compiler where one
+            is asked for.
     """
     device = best_device()
+    parts = processes.parts(
+        settings.batch_size, at_once=None if compute is None else compute.diffusion_at_once
+    )
     with seeds.isolated(seeds.generator(seed, "diffusion", site, "weights")):
         model = Denoiser(
             settings,
@@ -77,16 +118,30 @@ def train_flow(
             covariates=covariates,
         )
     num_views = latents.mean.shape[1]
-    model.fit_gaussian(
-        scale.normalize(latents.mean.flatten(0, 1)),
-        labels.repeat_interleave(num_views),
-        None if values is None else values.repeat_interleave(num_views, dim=0),
-        num_views=num_views,
-    )
+    if settings.dp is None:
+        # A Gaussian of training latents tells of patients, and no noise hides them there.
+        model.fit_gaussian(
+            scale.normalize(latents.mean.flatten(0, 1)),
+            labels.repeat_interleave(num_views),
+            None if values is None else values.repeat_interleave(num_views, dim=0),
+            num_views=num_views,
+        )
     model.to(device)
     average = Average(model, settings.ema_decay)
+    choice = None
+    if settings.validate_every is not None and held_out is not None:
+        choice = Choice(
+            _judge(model, held_out, scale, seed=seed, site=site, processes=processes),
+            every=settings.validate_every,
+            patience=settings.patience_looks,
+        )
 
-    def losses_at(step: int) -> dict[str, Tensor]:
+    if compute is not None and compute.compile_blocks:
+        check_compiler()
+        model.network.compile_blocks()
+    model.network.recomputes = compute is not None and compute.recompute_blocks
+
+    def plain_losses(step: int) -> Iterator[Mapping[str, Tensor]]:
         rng = seeds.generator(seed, "diffusion", site, "step", step)
         chosen = torch.randint(len(labels), (settings.batch_size,), generator=rng)
         data = scale.normalize(latents.draw(chosen, rng=rng))
@@ -102,10 +157,30 @@ def train_flow(
         t = model.schedule.draw_times(len(chosen), rng=rng)
         noise = torch.randn(data.shape, generator=rng)
         mixed, velocity = model.schedule.mix(data, noise, t)
-        with autocast(device):
-            predicted = model(mixed.to(device), t.to(device), conditions.to(device))
-        return {"loss": (predicted.float() - velocity.to(device)).square().mean()}
+        for part in parts:
+            with autocast(device):
+                predicted = model(
+                    mixed[part].to(device), t[part].to(device), conditions[part].to(device)
+                )
+            error = (predicted.float() - velocity[part].to(device)).square().mean()
+            yield {"loss": error * (len(predicted) / len(chosen))}
 
+    losses_at: LossesAt = plain_losses
+    if settings.dp is not None:
+        if processes.count > 1:
+            raise TrainingError(
+                f"diffusion.dp is for one process, and {processes.count} were started: start one."
+            )
+        losses_at = losses_with_noise(
+            model,
+            latents,
+            labels,
+            scale,
+            PrivateBatches.of(patients, batch_size=settings.batch_size),
+            settings=settings,
+            private=settings.dp,
+            rng_at=step_rngs(seed, site, secret),
+        )
     train(
         model,
         losses_at,
@@ -113,11 +188,41 @@ def train_flow(
         learning_rate=settings.learning_rate,
         matrices=model.network.matrices(),
         average=average,
+        choice=choice,
+        processes=processes,
         checkpoint=checkpoint,
         on_step=on_step,
     )
-    model.load_state_dict(average.weights)
+    model.load_state_dict(average.weights if choice is None else choice.weights)
     return model.cpu()
+
+
+def _judge(
+    model: Denoiser,
+    held_out: HeldOut,
+    scale: LatentScale,
+    *,
+    seed: int,
+    site: str,
+    processes: Processes,
+) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
+    """Return what tells the loss of a network's weights on held-out scans, by noise level."""
+    latents, labels, values = held_out
+    if not len(labels):
+        raise TrainingError(
+            f"{site} has no validation scan to choose the flow's weights by; set "
+            "split.validation_fraction above 0, or diffusion.validate_every to null."
+        )
+    judged = deepcopy(model).eval()
+
+    def judge(weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        judged.load_state_dict(weights)
+        told = held_out_losses(judged, latents, labels, scale, values=values, seed=seed, site=site)
+        mean = sum(told.values()) / len(told)
+        named = {f"validation_loss_at_{time}": value for time, value in told.items()}
+        return agreed(processes, {"validation_loss": mean} | named)
+
+    return judge
 
 
 def train_diffusion(
@@ -125,6 +230,7 @@ def train_diffusion(
     autoencoder: Autoencoder,
     *,
     settings: DiffusionSettings,
+    compute: ComputeSettings,
     autoencoder_settings: AutoencoderSettings,
     latents_settings: LatentsSettings,
     generator: GeneratorSettings,
@@ -134,6 +240,8 @@ def train_diffusion(
     seed: int,
     site: str,
     bounds: Bounds,
+    processes: Processes = ALONE,
+    secret: str | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> tuple[Generator, dict[str, dict[str, float]]]:
@@ -143,6 +251,7 @@ def train_diffusion(
         images: All scans of the site; the flow learns from the training ones.
         autoencoder: The site's autoencoder.
         settings: The `diffusion` section of params.yaml.
+        compute: The `compute` section.
         autoencoder_settings: The `autoencoder` section, kept in the generator's config.
         latents_settings: The `latents` section: whose scans the autoencoder was trained on.
         generator: The `generator` section: what is trained, the flow or a rival of it.
@@ -152,6 +261,8 @@ def train_diffusion(
         seed: Root seed of the study.
         site: Whose generator it is.
         bounds: By covariate: what is plausible anywhere.
+        processes: Those that train it together.
+        secret: Known to the site alone; see `train_flow`.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -175,18 +286,26 @@ def train_diffusion(
             bounds=bounds,
         )
     views = seeds.generator(seed, "diffusion", site, "views")
+    autoencoder.to(best_device())
     latents = encode_scans(training, autoencoder, num_views=settings.num_views, rng=views)
     labels = training.labels(label, classes)
+    held_out_latents = encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views)
+    autoencoder.cpu()
     scale = measure_scale(latents)
     parts = {
         "train": (latents, labels, values_of(covariates, training.table)),
         "validation": (
-            encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views),
+            held_out_latents,
             held_out.labels(label, classes),
             values_of(covariates, held_out.table),
         ),
     }
     if generator.variant != "flow":
+        if processes.count > 1:
+            raise TrainingError(
+                f"generator.variant {generator.variant} is trained by one process, and "
+                f"{processes.count} were started; start one, or set the variant to flow."
+            )
         model, losses = train_rival(
             {split: (found, known) for split, (found, known, _) in parts.items()},
             scale,
@@ -204,11 +323,16 @@ def train_diffusion(
             labels,
             scale,
             settings=settings,
+            compute=compute,
             num_classes=len(classes),
+            held_out=parts["validation"],
             seed=seed,
             site=site,
             covariates=covariates,
             values=values_of(covariates, training.table),
+            processes=processes,
+            patients=[str(patient) for patient in training.table["patient_id"]],
+            secret=secret,
             checkpoint=checkpoint,
             on_step=on_step,
         )
@@ -252,11 +376,17 @@ def held_out_losses(
     compared on the same draws.
     """
     losses = {}
+    device = model.mean.device
     for time in VALIDATION_TIMES:
         rng = seeds.generator(seed, "validation-loss", site, str(time))
         data = scale.normalize(latents.draw(torch.arange(len(labels)), rng=rng))
         t = torch.full((len(labels),), time)
         mixed, velocity = model.schedule.mix(data, torch.randn(data.shape, generator=rng), t)
-        predicted = model(mixed, t, Conditions(labels, latents.presence, values))
-        losses[time] = float((predicted - velocity).square().mean())
+        predicted = []
+        everyone = Conditions(labels, latents.presence, values)
+        for start in range(0, len(labels), BATCH_SIZE):
+            part = slice(start, start + BATCH_SIZE)
+            conditions = everyone[part].to(device)
+            predicted.append(model(mixed[part].to(device), t[part].to(device), conditions).cpu())
+        losses[time] = float((torch.cat(predicted) - velocity).square().mean())
     return losses

@@ -27,9 +27,13 @@ from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
 
 
-__all__ = ["LatentScale", "Latents", "encode_scans", "measure_scale"]
+__all__ = ["LatentScale", "Latents", "encode_scans", "measure_scale", "scans_at_once"]
 
 BATCH_SIZE = 8
+
+NUMBERS_AT_ONCE = 2**24
+"""Voxels of all channels that an autoencoder is given at once: its feature maps are some twenty
+times as large, and a card of 40 GiB has to hold them."""
 
 
 @final
@@ -69,6 +73,11 @@ class Latents:
         return mean + std * torch.randn(mean.shape, generator=rng)
 
 
+def scans_at_once(images: ImageSet, most: int) -> int:
+    """Return how many scans an autoencoder is given together: `most`, or what memory holds."""
+    return max(1, min(most, NUMBERS_AT_ONCE // (len(images.channels) * math.prod(images.grid))))
+
+
 @torch.no_grad()
 def encode_scans(
     images: ImageSet, autoencoder: Autoencoder, *, num_views: int, rng: torch.Generator
@@ -77,19 +86,22 @@ def encode_scans(
 
     Args:
         images: The scans.
-        autoencoder: What encodes them.
+        autoencoder: What encodes them, on its device; the latents are returned on the CPU.
         num_views: Encodings of each scan: as it is, mirrored, and then shifted ones.
         rng: Source of the shifts.
     """
     means, stds = [], []
-    for start in range(0, len(images), BATCH_SIZE):
-        stop = min(start + BATCH_SIZE, len(images))
-        batch, has = images.load(range(start, stop)), images.presence[start:stop]
+    device = autoencoder.typical.device
+    size = scans_at_once(images, BATCH_SIZE)
+    for start in range(0, len(images), size):
+        stop = min(start + size, len(images))
+        batch, has = images.load(range(start, stop)), images.presence[start:stop].to(device)
         views = [
-            autoencoder.encode(view, has) for view in views_of(batch, num_views=num_views, rng=rng)
+            autoencoder.encode(view.to(device), has)
+            for view in views_of(batch, num_views=num_views, rng=rng)
         ]
-        means.append(torch.stack([mean for mean, _ in views], dim=1))
-        stds.append(torch.stack([std for _, std in views], dim=1))
+        means.append(torch.stack([mean.cpu() for mean, _ in views], dim=1))
+        stds.append(torch.stack([std.cpu() for _, std in views], dim=1))
     return Latents(torch.cat(means), torch.cat(stds), images.presence)
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 from sitesynth.generators.patches import fold, unfold
 
@@ -71,8 +72,15 @@ class Transformer(nn.Module):
         self.last = _zeroed(nn.Linear(width, numbers))
         # Last, so that everything else starts as it does without them.
         self.covariates = nn.ModuleList([_Covariate(size, width) for size in covariates])
+        self.recomputes = False
+        """Whether blocks keep their input only, and are computed again on the way back."""
         exponents = torch.arange(NUM_FREQUENCIES) / NUM_FREQUENCIES
         self.register_buffer("frequencies", MAX_FREQUENCY**exponents, persistent=False)
+
+    def compile_blocks(self) -> None:
+        """Let torch write code for the blocks: one kernel serves all, so that it takes seconds."""
+        for block in self.blocks:
+            block.compile()
 
     def matrices(self) -> list[nn.Parameter]:
         """Return the weights that map tokens to tokens: those that Muon is made for."""
@@ -106,7 +114,12 @@ class Transformer(nn.Module):
         condition = functional.silu(condition)
         tokens = self.first(fold(latents, self.patch).flatten(2).transpose(1, 2)) + self.place
         for block in self.blocks:
-            tokens = block(tokens, condition)
+            if self.recomputes:
+                tokens = checkpoint(
+                    block, tokens, condition, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                tokens = block(tokens, condition)
         scale, shift = self.modulate(condition).unsqueeze(1).chunk(2, dim=-1)
         tokens = self.last(_normalize(tokens) * (1 + scale) + shift)
         folded: Tensor = tokens.transpose(1, 2).unflatten(2, self.tokens)

@@ -27,6 +27,7 @@ from sitesynth.features import FeatureScale
 from sitesynth.generators.covariates import values_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, GeneratorConfig
+from sitesynth.generators.latents import scans_at_once
 from sitesynth.generators.rivals import Gan, Gaussian
 from sitesynth.generators.schedules import Schedule
 from sitesynth.images import ImageSet
@@ -257,8 +258,9 @@ def _encoded(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the latents' means and the scans they are of, batch by batch."""
     encoder = generator.autoencoder.to(best_device())
-    for start in range(0, len(images), BATCH_SIZE):
-        stop = min(start + BATCH_SIZE, len(images))
+    size = scans_at_once(images, BATCH_SIZE)
+    for start in range(0, len(images), size):
+        stop = min(start + size, len(images))
         batch = images.load(range(start, stop)).flip(mirrored_axes)
         has = images.presence[start:stop]
         mean, _ = encoder.encode(batch.to(best_device()), has.to(best_device()))

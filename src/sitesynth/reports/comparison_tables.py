@@ -80,8 +80,9 @@ def results_table(comparison: Json, *, negative: str | None) -> Table:
         f"Results on the external hospitals, and tests against {comparison['reference']}",
         [header],
         rows,
-        f"The shape of Table 4 in the CATphishing paper. {_how_called(negative)} McNemar compares "
-        "decisions, "
+        "The shape of Table 4 in the CATphishing paper. ACC: accuracy, the share called rightly; "
+        "SEN: sensitivity; SPE: specificity; AUC: area under the ROC curve. "
+        f"{_how_called(negative)} McNemar compares decisions, "
         "DeLong compares AUCs; a p-value above 0.05 does not show that two strategies are equal. "
         "Baselines are tested in a family of their own: they make no other test stricter.",
     )
@@ -102,7 +103,7 @@ def _how_called(negative: str | None) -> str:
 def _tests(comparison: Json, strategy: str, *, rows: int) -> list[Cell]:
     entry = find_comparison(comparison, strategy)
     if entry is None:
-        return [text("reference", rows=rows), text(ABSENT, rows=rows), text(ABSENT, rows=rows)]
+        return [number("reference", rows=rows), number(ABSENT, rows=rows), text(ABSENT, rows=rows)]
     return [
         number(
             show_p(entry["mcnemar_p"]),
@@ -190,7 +191,6 @@ def comparison_table(comparison: Json) -> Table:
     names = (
         "AUC",
         "Bootstrap",
-        "With seeds",
         "DeLong p",
         "McNemar p",
         "Discordant",
@@ -198,16 +198,15 @@ def comparison_table(comparison: Json) -> Table:
     )
     rows = [
         [
-            head(f"{entry['a']} − {entry['b']}", note=f"n = {entry['n']}"),
+            head(entry["a"], note=f"− {entry['b']}, n = {entry['n']}"),
             number(
                 show_signed(entry["auc_difference"]["value"]),
                 note=show_interval(entry["auc_difference"], is_signed=True),
             ),
             number(
-                show_signed(entry["auc_difference_bootstrap"]["value"]),
-                note=show_interval(entry["auc_difference_bootstrap"], is_signed=True),
+                show_interval(entry["auc_difference_bootstrap"], is_signed=True),
+                note=f"seeds {show_interval(entry['auc_difference_with_seeds'], is_signed=True)}",
             ),
-            number(show_interval(entry["auc_difference_with_seeds"], is_signed=True)),
             number(show_p(entry["delong_p"]), note=f"Holm {show_p(entry['delong_p_holm'])}"),
             number(
                 show_p(entry["mcnemar_p"]), note=f"{show_p(entry['mcnemar_p_corrected'])} corrected"
@@ -236,10 +235,11 @@ def comparison_table(comparison: Json) -> Table:
         rows,
         f"Margin {', '.join(f'{margin:g}' for margin in margins)}; α is the one-sided error of a "
         "verdict, followed by the p-values of non-inferiority and of equivalence (two one-sided "
-        "tests). With seeds: the interval when other trainings are considered as well as other "
-        "patients. Detectable: the true difference that this many patients would have shown with "
-        "80 % power. Discordant: patients whom exactly one of the two calls rightly, first : "
-        "second.",
+        "tests). AUC: the difference, with its interval by DeLong. Bootstrap: the interval by "
+        "resampling patients; below it, seeds: the interval when other trainings are considered "
+        "as well as other patients. Detectable: the true difference that this many patients would "
+        "have shown with 80 % power. Discordant: patients whom exactly one of the two calls "
+        "rightly, first : second.",
     )
 
 

@@ -91,11 +91,17 @@ def training_section(study: Study, results: Results) -> Section:
     styles = site_styles(study.sites.training)
     figures = [
         draw_lines(
-            [Line(site, *_loss(history, name), styles[site]) for site, history in found.items()],
+            [
+                Line(site, *_loss(history, name), styles[site])
+                for site, history in found.items()
+                if name in history
+            ],
             title=f"{title}: {name}",
             label="step",
             measured=name,
-            is_logarithmic=all((history[name].dropna() > 0).all() for history in found.values()),
+            is_logarithmic=all(
+                (history[name].dropna() > 0).all() for history in found.values() if name in history
+            ),
             caption="",
             stage=stage,
         )
@@ -233,9 +239,9 @@ def _said_of_rival(card: Mapping[str, Any]) -> str:
 
 
 def _losses(histories: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Return the columns of several histories that are losses."""
-    first = next(iter(histories.values()))
-    return [name for name in first.columns if name not in {"step", "member"}]
+    """Return the columns of several histories that are losses, but for those of one noise level."""
+    columns = dict.fromkeys(name for history in histories.values() for name in history.columns)
+    return [name for name in columns if name not in {"step", "member"} and "_at_" not in name]
 
 
 def _loss(history: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from sitesynth.reports.panels import (
     INK,
     LETTER_IN,
     MUTED,
+    RIGHT_IN,
     RULE,
     SQUARE_IN,
     WIDTH_IN,
@@ -47,6 +48,9 @@ MOST_POINTS = 160
 """Of a line: more than a panel has pixels to show."""
 
 MINUS = "\u2212"
+
+TITLE_LETTER_IN = 0.085
+"""Mean width of a title's letter, which is larger and bold."""
 
 SHORT_NAME = 16
 """Letters of a row's name that a panel of the usual width has room for."""
@@ -211,12 +215,8 @@ def draw_forest(
         lines: Values to mark, and how each mark is called.
     """
     with _open_list(title, [found.name for found in intervals]) as (canvas, axes):
-        for value, name in lines.items():
+        for value in lines:
             axes.axvline(value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
-            axes.annotate(
-                name, (value, 1), xycoords=("data", "axes fraction"), xytext=(3, 1),
-                textcoords="offset points", fontsize=7.5, color=MUTED, va="bottom",
-            )  # fmt: skip
         for row, found in enumerate(intervals):
             if found.value is None:
                 continue
@@ -227,7 +227,8 @@ def draw_forest(
                 found.value, row, found.style.marker, color=found.style.color, markersize=6.5,
                 markeredgecolor="white", markeredgewidth=0.8,
             )  # fmt: skip
-        axes.set_xlabel(label)
+        axes.set_xlabel(label, loc="center" if _fits(label, axes, width_in=LETTER_IN) else "right")
+        _name_lines(axes, lines)
         svg = to_svg(canvas)
     told = "; ".join(
         f"{found.name} {show_score(found.value)} ({show_score(found.low)} to "
@@ -314,9 +315,38 @@ def _open_list(title: str, names: Sequence[str]) -> Iterator[tuple[Canvas, Axes]
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
-        # Room for what vertical lines are called.
-        axes.set_title(title, pad=14)
+        # Room for what vertical lines are called; a long title begins left of the axis.
+        fits = _fits(title, axes, width_in=TITLE_LETTER_IN)
+        axes.set_title(title, pad=14, x=0 if fits else 1, ha="left" if fits else "right")
         yield canvas, axes
+
+
+def _fits(says: str, axes: Axes, *, width_in: float) -> bool:
+    """Tell whether a text is no wider than the axis, if its letters have some mean width."""
+    return len(says) * width_in <= _width_of(axes)
+
+
+def _width_of(axes: Axes) -> float:
+    """Return the length of the axis in inches."""
+    canvas = axes.get_figure(root=True)
+    assert canvas is not None  # noqa: S101
+    return float(axes.get_position().width * canvas.get_size_inches()[0])
+
+
+def _name_lines(axes: Axes, lines: Mapping[float, str]) -> None:
+    """Write above each vertical line what it is called: right of them, or left for want of room."""
+    low, high = axes.get_xlim()
+    per_unit = _width_of(axes) / float(high - low)
+    fits = all(
+        (high - value) * per_unit + RIGHT_IN >= len(name) * LETTER_IN
+        for value, name in lines.items()
+    )
+    for value, name in lines.items():
+        axes.annotate(
+            name, (value, 1), xycoords=("data", "axes fraction"), xytext=(3 if fits else -3, 1),
+            textcoords="offset points", fontsize=7.5, color=MUTED, va="bottom",
+            ha="left" if fits else "right",
+        )  # fmt: skip
 
 
 def _look_of(style: Style) -> dict[str, Any]:

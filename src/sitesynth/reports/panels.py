@@ -20,6 +20,7 @@ __all__ = [
     "INK",
     "LETTER_IN",
     "MUTED",
+    "RIGHT_IN",
     "RULE",
     "SQUARE_IN",
     "WIDTH_IN",

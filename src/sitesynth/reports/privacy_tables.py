@@ -37,7 +37,7 @@ def gate_table(privacy: Json) -> Table:
                 text(gate["verdict"]),
                 number(f"{show_percent(seen['copy_rate'])} %"),
                 number(show_score(seen["membership_auc"])),
-                number(ABSENT if found["epsilon"] is None else show_score(found["epsilon"])),
+                _epsilon(found),
                 text(" ".join([*gate["reasons"], *gate["notes"]]) or ABSENT),
             ]
         )
@@ -56,7 +56,9 @@ def gate_table(privacy: Json) -> Table:
         rows,
         "Seen from: the least share of copies, and the attack's AUC, that so few held-out patients "
         "would have shown. A pass is no proof of privacy: it says that nothing was seen at that "
-        "size. A generator without differential privacy has no epsilon.",
+        "size. Epsilon bounds what a bundle can tell of one patient (differential privacy); a "
+        "bundle has none while any part of it, such as the autoencoder, was trained without. Below "
+        "it: that of the flow alone.",
     )
 
 
@@ -143,6 +145,16 @@ def class_table(privacy: Json) -> Table:
     )
 
 
+def _epsilon(found: Json) -> Cell:
+    """Return the bundle's epsilon, and that of its flow if there is one."""
+    told = found.get("differential_privacy")
+    if told is None:
+        return number(show_score(found["epsilon"]))
+    if told["flow_epsilon"] is None:
+        return number(show_score(found["epsilon"]), note="flow: none, its noise is no secret")
+    return number(show_score(found["epsilon"]), note=f"flow {show_score(told['flow_epsilon'])}")
+
+
 def _copies_of(told: Json | None) -> Cell:
     if told is None:
         return number(ABSENT)
@@ -187,7 +199,7 @@ def membership_table(privacy: Json) -> Table:
                 head("Generator of"),
                 head("Attack"),
                 column("AUC"),
-                column("Members against members"),
+                column("Control"),
                 column("TPR at 1 % FPR"),
                 column("TPR at 0.1 % FPR"),
                 column("Above all others"),

@@ -44,6 +44,10 @@ def fidelity_table(quality: Json) -> Table:
         "Synthetic scans against held-out real scans",
         [[head("Hospital"), head("Scans"), *(column(name) for name in names)]],
         rows,
+        "KID and FID (kernel and Frechet inception distance): how far the synthetic scans' "
+        "features lie from the real ones', 0 is best. Precision and density: how far synthetic "
+        "scans lie among real ones; recall and coverage: how many of the real ones they reach. "
+        "MS-SSIM (structural similarity over scales): how alike two scans of a set are. "
         "The floor is what as many real training scans get against the same held-out ones: a "
         "perfect generator cannot be expected to do better. KID is unbiased; FID is mostly bias at "
         "these numbers of scans and says something beside the floor only. MS-SSIM is the mean over "

@@ -217,8 +217,10 @@ def calibration_section(results: Results) -> Section:
         galleries.append(Gallery(title, figures, "", "narrow"))
     note = (
         "Of patients given a probability, how many were positive? A calibrated classifier lies on "
-        "the dashed line. A dot's area is its number of patients. A slope below 1 says that "
-        "probabilities are too extreme, above 1 too timid."
+        "the dashed line. A dot's area is its number of patients. ECE, the expected calibration "
+        "error, is the mean distance from the line, and Brier the mean squared error of the "
+        "probabilities; 0 is best. A slope below 1 says that probabilities are too extreme, above "
+        "1 too timid."
     )
     return Section("calibration", "Calibration", note, galleries)
 

@@ -188,8 +188,9 @@ def _reproduction(study: Study, results: Results) -> Section:
     return Section(
         "reproduce",
         "How to reproduce it",
-        "The same commit, study and kind of machine give the same numbers, times excepted. Each "
-        "figure names the MLflow run that made it; `sitesynth ui` shows the runs.",
+        "The same commit, study and kind of machine give the same numbers, times excepted. Below "
+        "each figure, a link leads to the newest finished MLflow run of the stage that made it; it "
+        "opens while `sitesynth ui` runs beside the study. `sitesynth runs STAGE` prints the same.",
         [
             Listing("", commands),
             Items(

@@ -22,6 +22,8 @@ from sitesynth.storage import write_text
 from sitesynth.tracking import record_run
 
 
+ROOT = Path(__file__).parents[3]
+
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
 
 
@@ -47,6 +49,28 @@ def mlruns(mlruns_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             )
             register(found, "s", submission)
         yield found
+
+
+@pytest.mark.usefixtures("mlruns")
+def test_runs_of_a_stage_are_named_by_id_commit_and_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name without an item stands for all of them; a stage without a run is an error."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SITESYNTH_RECORDER", "off")
+    for item in ("alder", "birch"):
+        with record_run("sample", item, study="phantom", params={}, inputs={}, tags={}):
+            pass
+
+    assert run("runs", "sample", "--json") == 0
+    both = json.loads(capsys.readouterr().out)
+    assert [found["stage"] for found in both] == ["sample@alder", "sample@birch"]
+    assert both[0]["url"].endswith(f"/runs/{both[0]['run']}")
+    assert run("runs", "sample@birch") == 0
+    assert capsys.readouterr().out.count(both[1]["run"]) == 2
+    assert run("runs", "sampel") == 2
+    assert "no finished run of 'sampel'" in capsys.readouterr().err
 
 
 def run(*argv: str) -> int:

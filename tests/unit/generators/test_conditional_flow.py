@@ -19,6 +19,7 @@ from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.sampling import Solver, covariates_of, draw_scans
 from sitesynth.settings import (
     AutoencoderSettings,
+    ComputeSettings,
     DiffusionSettings,
     GeneratorSettings,
     LatentsSettings,
@@ -27,6 +28,9 @@ from tests.unit.generators.tiny_latents import gan
 
 
 SHAPE = (2, 2, 2)
+PLAIN = ComputeSettings(
+    autoencoder_at_once=None, diffusion_at_once=None, recompute_blocks=False, compile_blocks=False
+)
 SETTINGS = DiffusionSettings(
     schedule="straight",
     patch=(1, 1),
@@ -34,11 +38,14 @@ SETTINGS = DiffusionSettings(
     depth=1,
     num_views=2,
     covariates=("age", "sex"),
+    dp=None,
     condition_dropout=0.1,
     ema_decay=0.9,
     learning_rate=1e-2,
     batch_size=16,
     num_steps=3,
+    validate_every=None,
+    patience_looks=None,
 )
 COVARIATES = Covariates.model_validate(
     {
@@ -253,8 +260,11 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Generator:
     )
     made, _ = train_diffusion(
         images,
-        train_autoencoder(images.in_split("train"), settings=settings, seed=0, site="alder"),
+        train_autoencoder(
+            images.in_split("train"), settings=settings, compute=PLAIN, seed=0, site="alder"
+        ),
         settings=SETTINGS.model_copy(update={"covariates": ("age",)}),
+        compute=PLAIN,
         autoencoder_settings=settings,
         latents_settings=LatentsSettings(source="own", num_phantoms=1),
         generator=GeneratorSettings(variant="flow", gan=gan(num_steps=1)),

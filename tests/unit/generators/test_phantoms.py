@@ -11,6 +11,7 @@ from sitesynth.generators.phantoms import draw_phantoms
 from sitesynth.generators.weights import AUTOENCODER_FILE
 from sitesynth.images import read_images
 from sitesynth.phantom.scanner import SEQUENCES
+from sitesynth.processes import ALONE
 from sitesynth.settings import PHANTOM_SEQUENCES, LatentsSettings, Settings, load_settings
 from sitesynth.storage import digest_of_file
 from sitesynth.tracking import Silent
@@ -57,7 +58,9 @@ def test_every_site_gets_the_same_autoencoder_from_nobodys_scans(
             intensity=study.intensity,
             autoencoder=study.autoencoder,
             latents=study.latents,
+            compute=study.compute,
             seed=seed,
+            processes=ALONE,
             scratch=tmp_path / "scratch" / site,
             tracked=Silent(),
         )

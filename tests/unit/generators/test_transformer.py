@@ -90,9 +90,12 @@ def test_the_flow_trains_under_bfloat16() -> None:
         covariates=(),
         condition_dropout=0.1,
         ema_decay=0.9,
+        dp=None,
         learning_rate=1e-3,
         batch_size=2,
         num_steps=1,
+        validate_every=None,
+        patience_looks=None,
     )
     flow = Denoiser(settings, latent_shape=SHAPE, num_classes=2, num_channels=2)
     x, t = latents_of("x", 2), torch.tensor([0.2, 0.8])

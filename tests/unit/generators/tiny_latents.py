@@ -19,9 +19,12 @@ def diffusion(dims: int = 3) -> DiffusionSettings:
         covariates=(),
         condition_dropout=0.1,
         ema_decay=0.9,
+        dp=None,
         learning_rate=1e-3,
         batch_size=64,
         num_steps=1,
+        validate_every=None,
+        patience_looks=None,
     )
 
 

@@ -71,6 +71,26 @@ def test_a_forest_says_its_numbers_in_words() -> None:
     assert "margin" in figure.svg
 
 
+def test_what_is_longer_than_the_axis_ends_at_its_end() -> None:
+    """A long title, label and name of a line go left, where there is room; short ones do not."""
+    style = strategy_styles(["synthetic"])["synthetic"]
+    long, short = (
+        draw_forest(
+            [Interval("held-out, to training", 0.8, 0.2, 0.9, style)],
+            title="t" * length,
+            label="u" * length,
+            caption="",
+            stage="compare",
+            lines={place: "copies"},
+        ).svg
+        for length, place in ((45, 0.9), (5, 0.5))
+    )
+
+    for text in ("t" * 45, "u" * 45, "copies"):
+        assert re.search(rf"<text [^>]*text-anchor: end[^>]*>{text}</text>", long), text
+        assert not re.search(rf"<text [^>]*text-anchor: end[^>]*>{text[:5]}", short), text
+
+
 def test_a_long_training_makes_no_heavy_page() -> None:
     """A hundred thousand steps weigh what a hundred do."""
     sizes = [

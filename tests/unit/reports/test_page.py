@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from sitesynth.reports.findings import Finding, Verdict
 from sitesynth.reports.numbers import show_p, show_percent, show_score, show_signed
 from sitesynth.reports.page import Items, Page, Section, data_uri, render_page
+from sitesynth.reports.run_links import links_of, search_url
 from sitesynth.reports.sections import build_page
 from sitesynth.reports.study import Results, Study
 from tests.unit.reports.fake_study import fake_study, write_fake_results
 
 
+ROOT = Path(__file__).parents[3]
 MOST_BYTES = 2_500_000
 
 
@@ -137,6 +140,30 @@ def test_a_figure_links_to_its_run_if_there_is_one(tags: Tags) -> None:
     links = {attributes.get("href") for tag, attributes in tags.found if tag == "a"}
 
     assert "runs/7" in links
+
+
+def test_every_figure_links_to_a_stage_that_there_is(study: Study, results: Results) -> None:
+    """As many links as figures, and no id, path or time that another clone would not have."""
+    page = build_page(study, results)
+    links = links_of(page)
+    tags = Tags(render_page(page, runs=links))
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    followed = [a.get("href") for tag, a in tags.found if tag == "a" and a.get("class") == "run"]
+
+    assert len(followed) == len([tag for tag, _ in tags.found if tag == "figure"]) > 20
+    assert set(followed) == set(links.values())
+    assert {stage.partition("@")[0] for stage in links} <= set(stages)
+
+
+def test_a_link_asks_for_the_current_run_of_one_stage_or_of_all_its_items() -> None:
+    """As MLflow 3.17 reads its addresses; a shared filter is escaped whole."""
+    ordered = "orderByKey=tags.%60mlflow.runName%60&orderByAsc=true"
+
+    assert search_url("http://h", "7", "evaluate@synthetic") == (
+        "http://h/#/experiments/7/runs?searchFilter=tags.dvc_stage%20%3D%20%22evaluate%40synthetic"
+        f"%22%20and%20tags.current%20%3D%20%22true%22&{ordered}"
+    )
+    assert "=tags.stage%20%3D%20%22preprocess%22%20and" in search_url("h", "1", "preprocess")
 
 
 def test_no_patient_is_named(html: str, results: Results) -> None:
