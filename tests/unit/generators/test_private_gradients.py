@@ -63,8 +63,8 @@ def model() -> Denoiser:
     with seeds.isolated(seeds.generator(0, "weights")):
         made = Denoiser(settings(2), latent_shape=SHAPE, num_classes=2, num_channels=2)
         # A flow's way out begins at zero, where most gradients are.
-        torch.nn.init.normal_(made.network.last.weight, std=0.1)
-        torch.nn.init.normal_(made.network.blocks[0].modulate.weight, std=0.1)
+        torch.nn.init.normal_(made.network.get_parameter("last.weight"), std=0.1)
+        torch.nn.init.normal_(made.network.get_parameter("blocks.0.modulate.weight"), std=0.1)
     return made
 
 
