@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines._stage import In, Out, main
+from sitesynth.classifiers.baseline import read_baseline
 from sitesynth.classifiers.ensemble import read_ensemble
-from sitesynth.classifiers.prediction import predict_labelled
+from sitesynth.classifiers.prediction import predict_by_baseline, predict_labelled
 from sitesynth.classifiers.provenance import read_provenance
 from sitesynth.evaluation.class_summaries import summarize_points_of
 from sitesynth.evaluation.figures import draw_predictions
 from sitesynth.evaluation.predictions import read_predictions
 from sitesynth.images import pool, read_images
-from sitesynth.settings import CohortSettings, SiteSettings
+from sitesynth.settings import BASELINES, CohortSettings, SiteSettings
 from sitesynth.storage import read_json, write_json, write_text
 from sitesynth.tracking import Run
 
@@ -28,20 +29,26 @@ def run(
     tracked: Run,
 ) -> None:
     """Read a classifier and the external sites' scans; write a probability per scan."""
-    ensemble = read_ensemble(model)
     test = pool([read_images(images / site).in_split("test") for site in sites.external])
-    table = predict_labelled(ensemble, test, label_unit=cohort.label_unit)
+    if strategy in BASELINES:
+        baseline = read_baseline(model)
+        threshold = baseline.threshold
+        table = predict_by_baseline(baseline, test, label_unit=cohort.label_unit)
+    else:
+        ensemble = read_ensemble(model)
+        threshold = ensemble.config.threshold
+        table = predict_labelled(ensemble, test, label_unit=cohort.label_unit)
     write_text(predictions / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
     write_json(
         predictions / "metrics.json",
         {
             "strategy": strategy,
-            "threshold": ensemble.config.threshold,
+            "threshold": threshold,
             "test_sha256": read_json(splits / "frozen.json")["test_sha256"],
         },
     )
     predicted = read_predictions(predictions / "predictions.csv")
-    tracked.log_metrics(summarize_points_of(predicted, threshold=ensemble.config.threshold))
+    tracked.log_metrics(summarize_points_of(predicted, threshold=threshold))
     for name, figure in draw_predictions(predicted, title=strategy):
         tracked.log_figure(name, figure)
     tracked.log_params({"strategy": strategy, **_counts(read_provenance(model))})

@@ -8,7 +8,13 @@ from sitesynth.mlruns import Mlruns
 from sitesynth.registry.patients import digests_of_patients
 from sitesynth.registry.standing import Standards
 from sitesynth.registry.study import classifiers_of, generators_of, register_all
-from sitesynth.settings import EvaluationSettings, RegistrySettings, SiteSettings, TaskSettings
+from sitesynth.settings import (
+    BASELINES,
+    EvaluationSettings,
+    RegistrySettings,
+    SiteSettings,
+    TaskSettings,
+)
 from sitesynth.storage import read_json, write_json
 from sitesynth.tracking import git_commit
 
@@ -40,7 +46,8 @@ def run(
     packed = {site: bundles / site for site in sites.training}
     submissions = classifiers_of(
         classifiers,
-        strategies,
+        # A baseline is there to be exceeded: it is evaluated, and never deployed.
+        [strategy for strategy in strategies if strategy not in BASELINES],
         label=task.label,
         comparison=compared,
         evaluation=predictions,

@@ -2,8 +2,15 @@
 
 from pipelines._stage import In, Out, main
 from sitesynth.cohorts.acquired import read_acquired
+from sitesynth.cohorts.doubles import find_doubles, looks_of, refuse_doubles
 from sitesynth.cohorts.splits import make_splits, voxel_digests, without_quarantined
-from sitesynth.settings import CohortSettings, SiteSettings, SplitSettings, TaskSettings
+from sitesynth.settings import (
+    CheckSettings,
+    CohortSettings,
+    SiteSettings,
+    SplitSettings,
+    TaskSettings,
+)
 from sitesynth.storage import read_json, write_json, write_text
 from sitesynth.tracking import Run
 
@@ -16,6 +23,7 @@ def run(
     cohort: CohortSettings,
     sites: SiteSettings,
     task: TaskSettings,
+    check: CheckSettings,
     split: SplitSettings,
     seed: int,
     tracked: Run,
@@ -34,9 +42,12 @@ def run(
         split=split,
         seed=seed,
     )
+    doubles = find_doubles([look for site in sites.all for look in looks_of(checked[site])])
+    if check.near_duplicates == "stop":
+        refuse_doubles(doubles)
     for site, table in made.tables.items():
         write_text(splits / f"{site}.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_json(splits / "frozen.json", made.frozen)
+    write_json(splits / "frozen.json", {**made.frozen, "near_duplicates": doubles})
     tracked.log_file(splits / "frozen.json", folder="")
 
 

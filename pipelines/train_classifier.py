@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 from pipelines._stage import In, Measured, Out, Scratch, main
+from sitesynth.classifiers.baseline import write_baseline
 from sitesynth.classifiers.ensemble import write_ensemble
 from sitesynth.classifiers.provenance import PROVENANCE, describe_fit
 from sitesynth.history import History
 from sitesynth.images import read_images
 from sitesynth.settings import (
+    BASELINES,
     ClassifierSettings,
     CohortSettings,
     FederatedSettings,
@@ -17,6 +19,7 @@ from sitesynth.settings import (
     TaskSettings,
 )
 from sitesynth.storage import read_json, write_json
+from sitesynth.strategies.baselines import fit_baseline
 from sitesynth.strategies.catalogue import members
 from sitesynth.strategies.fitting import count_learned, fit_strategy, visible_scans
 from sitesynth.tracking import OnStep, Run
@@ -46,6 +49,35 @@ def run(
     On a federated engine, each site's scans are read by that site's own process and not here; of
     a site's image set, only the table is.
     """
+    write_json(
+        model / PROVENANCE,
+        describe_fit(
+            scans=count_learned(
+                strategy,
+                images,
+                read_json(mixes)["mixes"],
+                sites=sites.training,
+                label=task.label,
+            ),
+            offered={
+                site: read_images(images / site) for site in members(strategy, sites.training)
+            },
+            learned=visible_scans(strategy, images, synthetic, sites=sites.training),
+        ),
+    )
+    if strategy in BASELINES:
+        baseline = fit_baseline(
+            strategy,
+            real={site: read_images(images / site) for site in sites.training},
+            label=task.label,
+            classes=cohort.labels[task.label],
+            positive=task.positive,
+            covariates=cohort.covariates,
+        )
+        write_baseline(model, baseline)
+        write_json(traffic, None)
+        _log_threshold(tracked, baseline.threshold)
+        return
     history = History(scratch / "history.csv")
     sent = None
     num_steps = classifier.num_steps
@@ -98,24 +130,11 @@ def run(
             )
     write_ensemble(model, ensemble)
     history.write(model / "history.csv")
-    write_json(
-        model / PROVENANCE,
-        describe_fit(
-            scans=count_learned(
-                strategy,
-                images,
-                read_json(mixes)["mixes"],
-                sites=sites.training,
-                label=task.label,
-            ),
-            offered={
-                site: read_images(images / site) for site in members(strategy, sites.training)
-            },
-            learned=visible_scans(strategy, images, synthetic, sites=sites.training),
-        ),
-    )
     write_json(traffic, sent)
-    threshold = ensemble.config.threshold
+    _log_threshold(tracked, ensemble.config.threshold)
+
+
+def _log_threshold(tracked: Run, threshold: float | None) -> None:
     tracked.log_metrics({} if threshold is None else {"threshold": threshold})
 
 

@@ -25,6 +25,7 @@ from sitesynth.errors import SettingsError
 
 
 __all__ = [
+    "BASELINES",
     "AutoencoderSettings",
     "BiasFieldSettings",
     "CheckSettings",
@@ -273,6 +274,9 @@ class CheckSettings(Section):
 
     bad_scans: Literal["stop", "quarantine"]
     """What files that break a rule do: stop the study, or set their scan aside, with the reason."""
+
+    near_duplicates: Literal["stop", "report"]
+    """What scans of two patients that look like one do: stop the study, or stand in the report."""
 
 
 class SplitSettings(Section):
@@ -862,6 +866,9 @@ MIX_VARIANTS = (
 )
 """Strategies that learn from another mix than the tuned one."""
 
+BASELINES = ("baseline-covariates", "baseline-site", "baseline-intensity")
+"""Strategies without a network, which show what can be told from less than the images."""
+
 OVERRIDABLE = ("autoencoder", "diffusion", "compute", "sampling")
 
 NUM_AXES_3D = 3
@@ -888,7 +895,8 @@ class Settings(Section):
     strategies: Names
     """What is compared: local-<site>, centralized, federated, synthetic, augmented; the last two
     also with `-equal` or `-proportional`, on that mix instead of the tuned one; finetuned-<site>,
-    federated and then trained on at one site."""
+    federated and then trained on at one site; baseline-covariates, baseline-site and
+    baseline-intensity, logistic regressions on what their name says."""
 
     phantom: PhantomSettings | None
     """Needed when `cohort.table` is null."""
@@ -946,6 +954,7 @@ def _disagreements(settings: Settings) -> Iterator[str]:
     """Yield what two sections of a study say that cannot both hold."""
     yield from _task_disagreements(settings.task, settings.cohort)
     yield from _site_disagreements(settings)
+    yield from _baseline_disagreements(settings)
     yield from _grid_disagreements(settings)
     yield from _preparation_disagreements(settings)
     yield from _generator_disagreements(settings)
@@ -1000,7 +1009,7 @@ def _task_disagreements(task: TaskSettings, cohort: CohortSettings) -> Iterator[
 def _site_disagreements(settings: Settings) -> Iterator[str]:
     sites, phantom = settings.sites, settings.phantom
     known = [f"{way}-{site}" for way in ("local", "finetuned") for site in sites.training]
-    known += ["centralized", "federated", "synthetic", "augmented", *MIX_VARIANTS]
+    known += ["centralized", "federated", "synthetic", "augmented", *MIX_VARIANTS, *BASELINES]
     unknown = sorted(set(settings.strategies) - set(known))
     if unknown:
         yield f"unknown strategies {unknown}; there are {known}"
@@ -1052,6 +1061,14 @@ def _preparation_disagreements(settings: Settings) -> Iterator[str]:
             f"cohort.mask_labels {list(cohort.mask_labels)} say what a mask holds, but "
             "cohort.has_mask is false; set mask_labels to null, or has_mask to true"
         )
+
+
+def _baseline_disagreements(settings: Settings) -> Iterator[str]:
+    if "baseline-covariates" in settings.strategies and not settings.cohort.covariates:
+        yield "baseline-covariates needs cohort.covariates, of which there are none; leave it out"
+    unfit = sorted(set(settings.registry.candidates) & set(BASELINES))
+    if unfit:
+        yield f"registry.candidates {unfit} are baselines, which are not registered; take them out"
 
 
 def _mixing_disagreements(settings: Settings) -> Iterator[str]:

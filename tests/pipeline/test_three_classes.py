@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from sitesynth.settings import BASELINES
 from tests.pipeline.in_process import ROOT, run_study
 
 
@@ -29,6 +30,7 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
     sites = {"all": ["alder", "birch", "elm"], "training": ["alder", "birch"], "external": ["elm"]}
     params |= {"sites": sites, "overrides": {site: {} for site in sites["all"]}}
     params["strategies"] = ["local-alder", "centralized", "federated", "synthetic", "augmented"]
+    params["strategies"] += BASELINES
     phantom = params["phantom"]
     phantom["astrocytoma_fraction"] = 0.5
     changed = {"num_patients": PATIENTS, "mutant_fraction": 0.5, "spacing_mm": [6.0, 6.0, 8.0]}
@@ -63,7 +65,7 @@ def test_every_strategy_is_judged_on_every_class(study: Path) -> None:
 
     assert (found["task"], found["positive"], found["classes"]) == ("tumour_type", None, CLASSES)
     assert set(found["strategies"]) == {
-        "local-alder", "centralized", "federated", "synthetic", "augmented"
+        "local-alder", "centralized", "federated", "synthetic", "augmented", *BASELINES
     }  # fmt: skip
     for told in found["strategies"].values():
         assert told["threshold"] is None

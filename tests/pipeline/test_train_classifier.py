@@ -2,21 +2,24 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from pipelines import train_classifier
+from pipelines import evaluate, train_classifier
+from sitesynth.classifiers.baseline import read_baseline
 from sitesynth.classifiers.ensemble import read_ensemble
+from sitesynth.settings import SiteSettings
 from sitesynth.storage import read_json, write_json
 from sitesynth.tracking import Silent
 from tests.unit.strategies import tiny_consortium as tiny
 
 
-def fit(folder: Path, engine: str) -> Path:
-    """Run the stage for the federated strategy, and return where it wrote."""
+def fit(folder: Path, engine: str, strategy: str = "federated") -> Path:
+    """Run the stage for one strategy, and return where it wrote."""
     study = tiny.settings(engine=engine)
     write_json(folder / "mixing.json", {"mixes": {}})
     train_classifier.run(
-        strategy="federated",
+        strategy=strategy,
         images=tiny.write_sites(folder / "images"),
         synthetic=tiny.write_sites(folder / "synthetic"),
         mixes=folder / "mixing.json",
@@ -40,6 +43,34 @@ def test_without_an_engine_nothing_is_sent(tmp_path: Path) -> None:
     assert read_json(written / "traffic.json") is None
     counted = read_json(written / "model/provenance.json")["scans"]
     assert counted == {"real": dict.fromkeys(tiny.SITES, 8), "synthetic": {}}
+
+
+def test_a_baseline_goes_the_way_of_all_strategies(tmp_path: Path) -> None:
+    """No history and no seed; predictions of the patients that the others are tested on."""
+    written = fit(tmp_path, "in_process", "baseline-intensity")
+    study = tiny.settings(engine="in_process")
+    table = tmp_path / "images/alder/table.csv"
+    table.write_text(table.read_text().replace(",train,", ",test,"))
+    write_json(tmp_path / "splits/frozen.json", {"test_sha256": "abc"})
+    evaluate.run(
+        strategy="baseline-intensity",
+        model=written / "model",
+        images=tmp_path / "images",
+        splits=tmp_path / "splits",
+        predictions=tmp_path / "evaluation",
+        cohort=study.cohort,
+        sites=SiteSettings(all=("birch", "alder"), training=("birch",), external=("alder",)),
+        tracked=Silent(),
+    )
+    found = pd.read_csv(tmp_path / "evaluation/predictions.csv")
+
+    assert sorted(path.name for path in (written / "model").iterdir()) == [
+        "baseline.json",
+        "provenance.json",
+    ]
+    assert not [name for name in found if str(name).startswith("seed_")]
+    chances = found.groupby("label")["probability"]
+    assert chances.max()[0] < read_baseline(written / "model").threshold <= chances.min()[1]
 
 
 @pytest.mark.slow

@@ -93,6 +93,20 @@ def test_a_candidate_that_is_no_strategy_of_the_study_is_shown(study: Study, wri
         load_settings(write(study))
 
 
+def test_a_baseline_is_no_candidate(study: Study, write: Write) -> None:
+    study["registry"]["candidates"] = ["federated", "baseline-site"]
+
+    with pytest.raises(SettingsError, match=r"\['baseline-site'\] are baselines, which are not"):
+        load_settings(write(study))
+
+
+def test_a_baseline_of_covariates_needs_some(study: Study, write: Write) -> None:
+    study["cohort"]["covariates"] = []
+
+    with pytest.raises(SettingsError, match=r"baseline-covariates needs cohort\.covariates"):
+        load_settings(write(study))
+
+
 def test_a_covariate_that_the_cohort_does_not_have_is_shown(study: Study, write: Write) -> None:
     study["diffusion"]["covariates"] = ["age", "height"]
 

@@ -3,6 +3,7 @@
 Axes: n = scans, c = classes of which a probability is predicted: the positive one, or all.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from sitesynth.classifiers.baseline import Baseline
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.errors import CohortError
 from sitesynth.images import ImageSet
@@ -18,6 +20,7 @@ from sitesynth.images import ImageSet
 __all__ = [
     "call",
     "mean_probability",
+    "predict_by_baseline",
     "predict_labelled",
     "predict_members",
     "probability_columns",
@@ -44,17 +47,17 @@ def mean_probability(members: Float64[np.ndarray, "members n c"]) -> Float64[np.
 
 
 def probability_columns(
-    config: ClassifierConfig, probabilities: Float64[np.ndarray, "n c"], *, prefix: str
+    told: ClassifierConfig | Baseline, probabilities: Float64[np.ndarray, "n c"], *, prefix: str
 ) -> dict[str, Float64[np.ndarray, " n"]]:
     """Return the columns that hold probabilities in a table of predictions.
 
     One named by the prefix alone for that of the positive class; else `<prefix>_<class>` for each.
     """
-    if config.positive is not None:
+    if told.positive is not None:
         return {prefix: probabilities[:, 0]}
     return {
         f"{prefix}_{name}": column
-        for name, column in zip(config.classes, probabilities.T, strict=True)
+        for name, column in zip(told.classes, probabilities.T, strict=True)
     }
 
 
@@ -96,16 +99,50 @@ def predict_labelled(
     known = images.labelled(config.label)
     voxels = known.load(range(len(known)))[:, : len(config.sequences)]
     members = predict_members(ensemble, voxels)
+    return _tabulate(
+        known,
+        mean_probability(members),
+        told=config,
+        label_unit=label_unit,
+        members=members,
+    )
+
+
+def predict_by_baseline(
+    baseline: Baseline, images: ImageSet, *, label_unit: Literal["patient", "scan"]
+) -> pd.DataFrame:
+    """Predict the scans of an image set whose label is known, by a baseline.
+
+    The table is that of `predict_labelled` without seeds: nothing about a baseline is drawn.
+    """
+    known = images.labelled(baseline.label)
+    return _tabulate(
+        known,
+        baseline.predict(known).round(DIGITS),
+        told=baseline,
+        label_unit=label_unit,
+        members=(),
+    )
+
+
+def _tabulate(
+    known: ImageSet,
+    probabilities: Float64[np.ndarray, "n c"],
+    *,
+    told: ClassifierConfig | Baseline,
+    label_unit: Literal["patient", "scan"],
+    members: Iterable[Float64[np.ndarray, "n c"]],
+) -> pd.DataFrame:
     identity = ["patient_id", "scan_id", "site"]
     predictions = known.table[identity].copy()
     if label_unit == "scan":
-        predictions["patient_id"] += ":" + known.table[config.label]
-    truth = known.table[config.label]
-    is_binary = config.positive is not None
-    predictions["label"] = (truth == config.positive).astype(int) if is_binary else truth
-    shown = probability_columns(config, mean_probability(members), prefix="probability")
+        predictions["patient_id"] += ":" + known.table[told.label]
+    truth = known.table[told.label]
+    is_binary = told.positive is not None
+    predictions["label"] = (truth == told.positive).astype(int) if is_binary else truth
+    shown = probability_columns(told, probabilities, prefix="probability")
     for number, chances in enumerate(members):
-        shown |= probability_columns(config, chances, prefix=f"seed_{number}")
+        shown |= probability_columns(told, chances, prefix=f"seed_{number}")
     for name, column in shown.items():
         predictions[name] = column
     others = [column for column in known.table.columns if column not in {*identity, "split"}]

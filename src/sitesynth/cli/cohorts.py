@@ -60,6 +60,11 @@ def check(table: Path, *, params: Path, pages: Path | None, as_json: bool) -> No
                     f"  set aside: scan '{row['scan_id']}', {row['column']} {row['path']}: "
                     f"{row['value']}. Rule: {row['rule']}; {row['step']}."
                 )
+            for row in result["outliers"]:
+                click.echo(
+                    f"  unlike the others: scan '{row['scan_id']}', {row['column']}: "
+                    f"{row['measure']} {row['value']:.4g}, median {row['median']:.4g}."
+                )
     _raise_first(results, pages)
 
 
@@ -68,6 +73,11 @@ def _check_sites(table: Path, settings: "Settings", scratch: Path) -> dict[str, 
     from sitesynth.cohorts.acquired import read_acquired  # noqa: PLC0415
     from sitesynth.cohorts.acquisition import acquire_site  # noqa: PLC0415
     from sitesynth.cohorts.checks import check_site  # noqa: PLC0415
+    from sitesynth.cohorts.doubles import (  # noqa: PLC0415
+        find_doubles,
+        looks_of,
+        refuse_doubles,
+    )
     from sitesynth.cohorts.splits import (  # noqa: PLC0415
         check_walls,
         voxel_digests,
@@ -98,6 +108,8 @@ def _check_sites(table: Path, settings: "Settings", scratch: Path) -> dict[str, 
         )
         tables[site] = without_quarantined(found.table, results[site])
     check_walls(tables, {site: voxel_digests(result) for site, result in results.items()})
+    if settings.check.near_duplicates == "stop":
+        refuse_doubles(find_doubles([look for site in results for look in looks_of(results[site])]))
     return results
 
 

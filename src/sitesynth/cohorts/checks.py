@@ -20,6 +20,7 @@ import pandas as pd
 from sitesynth.cohorts import cells
 from sitesynth.cohorts.acquired import Acquired
 from sitesynth.cohorts.expectations import Expectation, Outcome, judge
+from sitesynth.cohorts.quality import MEASURES, find_outliers
 from sitesynth.cohorts.tables import IMAGE, MASK, MASKS, file_columns
 from sitesynth.cohorts.voxels import FileMeasure, as_record
 from sitesynth.errors import CohortError
@@ -125,8 +126,9 @@ def check_site(
     """Check one site against its suite.
 
     Returns:
-        JSON content: `success`, every rule with where it fails, the quarantine table, every scan
-        with its measures. The same for the same cohort, whenever and wherever it is checked.
+        JSON content: `success`, every rule with where it fails, the quarantine table, images
+        unlike the site's others, every scan with its measures. The same for the same cohort,
+        whenever and wherever it is checked.
     """
     tables = dict(tables_of(found, measures, cohort=cohort, task=task, check=check))
     outcomes = judge(build_suite(found, cohort=cohort, check=check), tables)
@@ -157,6 +159,7 @@ def check_site(
         "columns": [*file_columns(found.table, cohort)],
         "rules": rules,
         "quarantine": quarantine,
+        "outliers": find_outliers(_qualities(measures)),
         "scans": [
             {
                 "scan_id": row["scan_id"],
@@ -168,6 +171,18 @@ def check_site(
             for row in found.table.to_dict("records")
         ],
     }
+
+
+def _qualities(measures: Sequence[FileMeasure]) -> pd.DataFrame:
+    """Return the measures of quality of a site's images, not of its masks."""
+    return pd.DataFrame(
+        [
+            (one.scan_id, one.column, *(getattr(one, name) for name in MEASURES))
+            for one in measures
+            if one.column not in MASKS and one.error is None
+        ],
+        columns=["scan_id", "column", *MEASURES],
+    )
 
 
 def raise_failures(result: Mapping[str, Any], *, page: Path) -> None:

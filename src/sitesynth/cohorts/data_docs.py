@@ -29,7 +29,15 @@ code { font-size: .9em; }
 """
 
 LEGEND = """<p class="quiet">Foreground: share of voxels above the image's mean, or inside the
-mask. Digest: first characters of the SHA-256 of the decoded voxels.</p>"""
+mask. SNR and CNR: signal, and contrast between tissues, over the noise. EFC: entropy focus
+criterion; ghosts and blur raise it. Digest: first characters of the SHA-256 of the decoded
+voxels.</p>"""
+
+FLAGGED = """<p>No rule is broken. Each is more than five robust standard deviations from the
+median of its column at this site: look at it.</p>"""
+
+MEASURED = 10
+"""Columns that say what a file holds."""
 
 MAX_DIGEST_CHARS = 12
 """Characters of a digest that the page shows; the JSON file has all."""
@@ -51,6 +59,7 @@ def render_page(result: Mapping[str, Any]) -> str:
         f"<p>{scans} of {patients}; {escape(result['role'])} site.</p>",
         *(_failures(rule) for rule in failed),
         *_quarantine(result["quarantine"]),
+        *_outliers(result["outliers"]),
         "<h2>Patients</h2>",
         _table(
             ("group", "patients", "at least"),
@@ -68,7 +77,7 @@ def render_page(result: Mapping[str, Any]) -> str:
         _table(
             (
                 *("scan", "patient", "values", "column", "shape", "spacing (mm)", "axes"),
-                *("lowest", "highest", "foreground", "digest"),
+                *("lowest", "highest", "foreground", "SNR", "CNR", "EFC", "digest"),
             ),
             _file_rows(result),
         ),
@@ -112,6 +121,27 @@ def _quarantine(rows: Sequence[Mapping[str, str]]) -> list[str]:
     ]
 
 
+def _outliers(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return which images to look at; nothing if none is unlike the others."""
+    if not rows:
+        return []
+    count = _count(len({row["scan_id"] for row in rows}), "scan")
+    return [
+        f"<h2>Unlike the others: {count}</h2>",
+        FLAGGED,
+        _table(
+            ("scan", "column", "measure", "value", "median", "deviations"),
+            (
+                (
+                    *(_text(row[name]) for name in ("scan_id", "column", "measure")),
+                    *(_number(row[name]) for name in ("value", "median", "deviation")),
+                )
+                for row in rows
+            ),
+        ),
+    ]
+
+
 def _rule_row(rule: Mapping[str, Any]) -> tuple[str, ...]:
     num_broken = len(rule["failures"])
     return (
@@ -135,9 +165,9 @@ def _file_rows(result: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
 
 def _measures(file: Mapping[str, Any] | None) -> tuple[str, ...]:
     if file is None:
-        return ('<td class="quiet" colspan="7">missing</td>',)
+        return (f'<td class="quiet" colspan="{MEASURED}">missing</td>',)
     if "error" in file:
-        return (f'<td class="bad" colspan="7">{escape(file["error"])}</td>',)
+        return (f'<td class="bad" colspan="{MEASURED}">{escape(file["error"])}</td>',)
     spacing = " x ".join(f"{edge:.3g}" for edge in file.get("spacing_mm", ()))
     return (
         _text(file["shape"]),
@@ -146,6 +176,7 @@ def _measures(file: Mapping[str, Any] | None) -> tuple[str, ...]:
         _number(file.get("low", "")),
         _number(file.get("high", "")),
         _number(file["foreground_fraction"]),
+        *(_number(file.get(name, "")) for name in ("snr", "cnr", "efc")),
         f"<td><code>{file['voxel_sha256'][:MAX_DIGEST_CHARS]}</code></td>",
     )
 

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from sitesynth.cohorts.acquired import Acquired
+from sitesynth.cohorts.likeness import likeness_of
+from sitesynth.cohorts.quality import assess_image
 from sitesynth.cohorts.tables import IMAGE, MASK, MASKS, file_columns
 from sitesynth.errors import VolumeError
 from sitesynth.settings import CohortSettings
@@ -72,6 +74,13 @@ class FileMeasure:
     """Different values in a mask."""
     twin: str | None = None
     """Another sequence of this scan with the same voxels."""
+    snr: float | None = None
+    """Signal to noise; this, `cnr` and `efc` as `sitesynth.cohorts.quality` defines them."""
+    cnr: float | None = None
+    efc: float | None = None
+    likeness: str | None = None
+    """Perceptual hash of an image, by `sitesynth.cohorts.likeness`; of several channels, of their
+    mean."""
     voxel_sha256: str | None = None
     """SHA-256 of shape and decoded voxels: the same for the same image under another name."""
 
@@ -161,7 +170,7 @@ def measure_file(
     inside = finite > threshold if mask_labels is None else np.isin(finite, mask_labels)
     whole = (finite >= 0) & (finite == np.rint(finite))
     return replace(
-        bare,
+        bare if is_mask else _assessed(bare, first, voxels.mean(axis=0)),
         shape=_shown(first.voxels.shape),
         num_channels=len(channels),
         spacing_mm=tuple(_rounded(edge) for edge in first.spacing_mm) if is_3d else None,
@@ -173,6 +182,18 @@ def measure_file(
         num_fractional=int(whole.size - whole.sum()) if is_mask else None,
         num_values=len(np.unique(finite)) if is_mask else None,
         voxel_sha256=_digest_of_voxels(voxels),
+    )
+
+
+def _assessed(bare: FileMeasure, first: Volume, voxels: Float32[np.ndarray, "..."]) -> FileMeasure:
+    """Measure how good an image is, and what it looks like."""
+    quality = assess_image(voxels)
+    return replace(
+        bare,
+        snr=None if quality.snr is None else _rounded(quality.snr),
+        cnr=None if quality.cnr is None else _rounded(quality.cnr),
+        efc=None if quality.efc is None else _rounded(quality.efc),
+        likeness=likeness_of(replace(first, voxels=voxels)),
     )
 
 

@@ -3,6 +3,7 @@
 | metric | interval | why |
 |---|---|---|
 | AUC | DeLong, logit scale | closed form, stays inside (0, 1) |
+| AUC of a constant | 0.5 alone | it would be 0.5 in any patients |
 | AUC of 0 or 1, or one patient in a class | Newcombe's method 5 | DeLong's variance is 0 there |
 | sensitivity, specificity | Wilson | a bootstrap of 12 right out of 12 says [1, 1] |
 | accuracy, balanced accuracy | MOVER on those two | the same reason; class sizes are given |
@@ -108,6 +109,9 @@ def auc_interval(
     num_negatives = len(labels) - num_positives
     if num_positives == 0 or num_negatives == 0:
         return None
+    if (scores == scores[0]).all():
+        # One score for everyone ranks no patients, whoever they are.
+        return Interval(0.5, 0.5)
     positive, negative = placements(labels, scores)
     value = float(positive.mean())
     if min(num_positives, num_negatives) > 1 and 0.0 < value < 1.0:

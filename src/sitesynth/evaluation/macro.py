@@ -70,6 +70,9 @@ def macro_auc_interval(
     value = macro_auc(labels, scores)
     if value is None:
         return None
+    if (scores == scores[:1]).all():
+        # The same of everyone ranks no patients, whoever they are.
+        return Interval(0.5, 0.5)
     variance = _variance(labels, _components(labels, scores))
     if variance is not None and variance > TINY and 0.0 < value < 1.0:
         half = critical_value(confidence) * np.sqrt(variance) / (value * (1 - value))

@@ -54,6 +54,8 @@ def draft_study(
         )
     training, tested = _roles(draft, task[0], external)
     general = [one for one in knobs.strategies if not one.startswith("local-")]
+    if not draft.covariates:
+        general = [one for one in general if one != "baseline-covariates"]
     strategies = [*(f"local-{site}" for site in training), *general]
     raw = knobs.model_dump(mode="json")
     raw["study"] = name

@@ -8,13 +8,22 @@ import pandas as pd
 from jaxtyping import Float
 
 from sitesynth.images import ImageSet
-from sitesynth.reports.numbers import ABSENT, show_count, show_percent
+from sitesynth.reports.numbers import (
+    ABSENT,
+    show_count,
+    show_interval,
+    show_p,
+    show_percent,
+    show_score,
+    show_signed,
+)
 from sitesynth.reports.tables import Cell, Table, column, head, number, text
 from sitesynth.settings import CohortSettings, SiteSettings, TaskSettings
 
 
 __all__ = [
     "check_table",
+    "confounding_table",
     "covariate_table",
     "intensity_density",
     "missing_table",
@@ -101,14 +110,21 @@ def missing_table(images: Mapping[str, ImageSet], *, sequences: Sequence[str]) -
     )
 
 
-def check_table(checks: Mapping[str, Json]) -> Table:
-    """Return what the data checks of each site found; one that fails stops the study."""
+def check_table(checks: Mapping[str, Json], *, num_doubles: int) -> Table:
+    """Return what the data checks of each site found; one that fails stops the study.
+
+    Args:
+        checks: By site.
+        num_doubles: Pairs of scans that look like one patient under two names.
+    """
     rows = []
     for site, found in checks.items():
         failed = sum(bool(rule["failures"]) for rule in found["rules"])
         verdict = "all hold" if not failed else f"{failed} fail"
         aside = len({row["scan_id"] for row in found["quarantine"]})
         verdict += f", {show_count(aside)} scans set aside" if aside else ""
+        odd = len({row["scan_id"] for row in found["outliers"]})
+        verdict += f", {show_count(odd)} scans unlike the others" if odd else ""
         rows.append(
             [
                 head(site),
@@ -122,8 +138,81 @@ def check_table(checks: Mapping[str, Json]) -> Table:
         "Checks before anything was trained",
         [[head("Hospital"), column("Patients"), column("Scans"), column("Rules"), head("Result")]],
         rows,
-        "Every rule, and every scan it was tried on, is in results/checks/<hospital>.html.",
+        "Every rule, and every scan it was tried on, is in results/checks/<hospital>.html. Pairs "
+        "of scans, at all hospitals, that look like one patient under two names: "
+        f"{show_count(num_doubles)}.",
     )
+
+
+def confounding_table(found: Json) -> Table:
+    """Return what a classifier could learn instead of the label."""
+    label = found["label"]
+    named = [(f"{label} by hospital, {scope}", v) for scope, v in found["label_by_site"].items()]
+    for name, told in found["covariates_by_site"].items():
+        if told is None or "cramers_v" in told:
+            named.append((f"{name} by hospital", told))
+        else:
+            named += [(f"{name}, {site} against the others", each) for site, each in told.items()]
+    for name, told in found["label_by_covariate"].items():
+        if told is None or "cramers_v" in told or "smd" in told:
+            named.append((f"{name} by {label}, training hospitals", told))
+        else:
+            named += [
+                (f"{name}, {one} against the others, training hospitals", each)
+                for one, each in told.items()
+            ]
+    rows = [[head(name), *_confounding_cells(told)] for name, told in named]
+    apart = found["site_from_measures"]
+    if apart is not None:
+        chance = apart["by_chance"]
+        rows.append(
+            [
+                head("hospital by image quality"),
+                text("balanced accuracy"),
+                number(show_score(apart["balanced_accuracy"])),
+                number(f"{show_score(chance['mean'])}, to {show_score(chance['high'])}"),
+                number(show_p(apart["p"])),
+                number(show_count(apart["n"])),
+            ]
+        )
+    return Table(
+        "What could be learned instead of the label",
+        [
+            [
+                head("What, by what"),
+                head("Measure"),
+                column("Value", note="95 % interval"),
+                column("By chance"),
+                column("p", note="by permutation"),
+                column("n"),
+            ]
+        ],
+        rows,
+        "V: Cramer's, 0 for none and 1 for complete. SMD: difference of means in standard "
+        "deviations; a tenth is small. Hospital by image quality: cross-validated, from signal "
+        "and contrast to noise, entropy focus and foreground of each sequence. Nothing is adjusted "
+        "for the number of rows.",
+    )
+
+
+def _confounding_cells(told: Json | None) -> list[Cell]:
+    if told is None:
+        return [text("constant"), *(number(ABSENT) for _ in range(4))]
+    if "cramers_v" in told:
+        value = told["cramers_v"]
+        others = [number(show_score(told["by_chance"])), number(show_p(told["p"]))]
+        sizes = show_count(told["n"])
+    else:
+        value, others = told["smd"], [number(ABSENT), number(ABSENT)]
+        sizes = " : ".join(show_count(size) for size in told["n"])
+    is_smd = "smd" in told
+    shown = show_signed(value["value"]) if is_smd else show_score(value["value"])
+    return [
+        text("SMD" if is_smd else "V"),
+        number(shown, note=show_interval(value, is_signed=is_smd)),
+        *others,
+        number(sizes),
+    ]
 
 
 def covariate_table(

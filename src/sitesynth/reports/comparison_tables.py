@@ -83,7 +83,8 @@ def results_table(comparison: Json, *, negative: str | None) -> Table:
         "The shape of Table 4 in the CATphishing paper. ACC: accuracy, the share called rightly; "
         "SEN: sensitivity; SPE: specificity; AUC: area under the ROC curve. "
         f"{_how_called(negative)} McNemar compares decisions, "
-        "DeLong compares AUCs; a p-value above 0.05 does not show that two strategies are equal.",
+        "DeLong compares AUCs; a p-value above 0.05 does not show that two strategies are equal. "
+        "Baselines are tested in a family of their own: they make no other test stricter.",
     )
 
 
@@ -276,6 +277,8 @@ def seed_table(comparison: Json) -> Table:
     rows = []
     for strategy in comparison["order"]["strategies"]:
         found = comparison["strategies"][strategy]["seeds"]
+        if not found["n"]:
+            continue
         rows.append(
             [
                 head(strategy),

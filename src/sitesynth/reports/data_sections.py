@@ -9,6 +9,7 @@ import pandas as pd
 from sitesynth.reports import pictures
 from sitesynth.reports.cohort_tables import (
     check_table,
+    confounding_table,
     covariate_table,
     intensity_density,
     missing_table,
@@ -195,6 +196,7 @@ def data_section(study: Study, results: Results) -> Section:
             ),
             missing_table(results.images, sequences=sequences),
             covariate_table(results.images, cohort=study.cohort, task=study.task),
+            confounding_table(results.confounding),
             Gallery(
                 "How the scanners differ",
                 figures,
@@ -202,7 +204,7 @@ def data_section(study: Study, results: Results) -> Section:
                 f"{SCANS_MEASURED} scans per hospital.",
                 "regular",
             ),
-            check_table(results.checks),
+            check_table(results.checks, num_doubles=len(results.frozen["near_duplicates"])),
         ],
     )
 

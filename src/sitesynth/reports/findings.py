@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, final
 
 from sitesynth.reports.numbers import show_p, show_score, show_signed
+from sitesynth.settings import BASELINES
 
 
 __all__ = [
@@ -155,6 +156,8 @@ def _meaning(verdict: Verdict, entry: Json) -> tuple[str, str]:
 
 def describe_strategy(name: str) -> str:
     """Say how a strategy's classifier was trained, to follow the word classifier."""
+    if name in BASELINES:
+        return f"that is a logistic regression on {_LOOKED_AT[name]}"
     base, _, mix = name.partition("-")
     mixed = f"the {mix} mix of " if mix else ""
     match base:
@@ -168,6 +171,13 @@ def describe_strategy(name: str) -> str:
             return f"trained on pooled real and {mixed}synthetic scans"
         case _:
             return f"trained on the real scans of {name.removeprefix('local-')} alone"
+
+
+_LOOKED_AT = {
+    "baseline-covariates": "covariates, without the images",
+    "baseline-site": "the hospital's name",
+    "baseline-intensity": "first-order intensities",
+}
 
 
 def _change(difference: float) -> str:

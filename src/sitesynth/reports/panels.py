@@ -111,6 +111,9 @@ def strategy_styles(strategies: Sequence[str]) -> dict[str, Style]:
         "federated": Style(BLUE, (0, (6, 1.5)), "D", 1.5),
         "synthetic": Style(VERMILION, "solid", "o", 1.9),
         "augmented": Style(GREEN, (0, (4, 1.2, 1, 1.2)), "^", 1.5),
+        "baseline-covariates": Style(ORANGE, (0, (3, 1)), "P", 1.0),
+        "baseline-site": Style(ORANGE, (0, (1, 1)), "X", 1.0),
+        "baseline-intensity": Style(ORANGE, (0, (6, 1.5)), "P", 1.2),
         # The same strategies on another mix: the same colour, thin.
         "synthetic-equal": Style(VERMILION, (0, (2, 1.5)), "o", 1.0),
         "synthetic-proportional": Style(VERMILION, (0, (5, 1.5)), "o", 1.0),

@@ -29,6 +29,7 @@ from sitesynth.reports.numbers import show_interval, show_score
 from sitesynth.reports.page import Gallery, Items, Section
 from sitesynth.reports.panels import Figure, strategy_styles
 from sitesynth.reports.study import LOCAL, Results, Study
+from sitesynth.settings import BASELINES
 
 
 __all__ = [
@@ -174,7 +175,7 @@ def _curves_by_site(
         labels = test.labels[inside]
         if labels.all() or not labels.any():
             continue
-        shown = [n for n in views if not n.startswith(LOCAL)]
+        shown = [name for name in views if not name.startswith(LOCAL) and name not in BASELINES]
         by_site.append(
             draw_roc(
                 {n: (labels, views[n].probabilities[inside]) for n in shown},
@@ -246,7 +247,7 @@ def seeds_section(results: Results) -> Section:
     for name, predicted in results.predictions.items():
         values = auc_of_seeds(predicted)
         all_of_them, _ = auc_of(predicted, np.ones(len(predicted.labels), dtype=bool))
-        if all_of_them is not None:
+        if all_of_them is not None and values:
             by_seed[name] = [value for value in values if value is not None]
             together[name] = all_of_them
     figure = draw_seeds(

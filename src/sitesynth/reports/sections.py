@@ -1,6 +1,7 @@
 """The page of a study: its answer, and its sections in their order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from sitesynth.reports.result_sections import (
 from sitesynth.reports.study import LOCAL, Results, Study
 from sitesynth.reports.subgroup_sections import subgroups_section
 from sitesynth.reports.supplementation_section import supplementation_sections
+from sitesynth.settings import BASELINES
 
 
 __all__ = ["build_page"]
@@ -72,9 +74,10 @@ def _caveats(study: Study, results: Results) -> Iterator[str]:
     comparison = results.comparison
     subject = subject_of(comparison)
     for entry in comparison["comparisons"]:
-        is_local = entry["a"].startswith(LOCAL)
-        if entry["b"] == comparison["reference"] and entry["a"] != subject and not is_local:
+        is_aside = entry["a"].startswith(LOCAL) or entry["a"] in BASELINES
+        if entry["b"] == comparison["reference"] and entry["a"] != subject and not is_aside:
             yield entry["statement"]
+    yield from _without_a_network(comparison)
     entry = None if subject is None else find_comparison(comparison, subject)
     if entry is not None and entry["detectable_difference"] is not None:
         detectable = show_score(entry["detectable_difference"])
@@ -89,6 +92,19 @@ def _caveats(study: Study, results: Results) -> Iterator[str]:
         )
 
 
+def _without_a_network(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """Say what the baselines reach: a strategy's AUC is worth what it has beyond theirs."""
+    told = []
+    for name in comparison["order"]["strategies"]:
+        if name in BASELINES:
+            value = comparison["strategies"][name]["overall"]["auc"]
+            told.append(
+                f"{name} {show_score(value['value'])} ({show_interval(value, is_signed=False)})"
+            )
+    if told:
+        yield f"What can be told without a network, AUC: {'; '.join(told)}."
+
+
 def _key_figures(results: Results) -> list[KeyFigure]:
     """Return the AUCs to be seen first; the sites alone as their mean."""
     strategies = results.comparison["strategies"]
@@ -98,7 +114,7 @@ def _key_figures(results: Results) -> list[KeyFigure]:
         value = strategies[name]["overall"]["auc"]
         if name.startswith(LOCAL):
             local.append(value["value"])
-        else:
+        elif name not in BASELINES:
             note = show_interval(value, is_signed=False)
             found.append(KeyFigure(name, show_score(value["value"]), note))
     known = [value for value in local if value is not None]
@@ -164,7 +180,11 @@ def _registry(results: Results) -> Section:
 def _reproduction(study: Study, results: Results) -> Section:
     comparison = results.comparison
     commands = f"git checkout {study.commit}\nsitesynth study use {study.name}\nmake repro\n"
-    numbers = {str(found["seeds"]["n"]) for found in comparison["strategies"].values()}
+    numbers = {
+        str(found["seeds"]["n"])
+        for found in comparison["strategies"].values()
+        if found["seeds"]["n"]
+    }
     return Section(
         "reproduce",
         "How to reproduce it",

@@ -11,7 +11,13 @@ from sitesynth.errors import MissingInputError
 from sitesynth.evaluation.predictions import AnyPredictions, read_evaluations
 from sitesynth.images import ImageSet, read_images
 from sitesynth.privacy.pairs import NearestPairs, read_pairs
-from sitesynth.settings import CohortSettings, GridSettings, SiteSettings, TaskSettings
+from sitesynth.settings import (
+    BASELINES,
+    CohortSettings,
+    GridSettings,
+    SiteSettings,
+    TaskSettings,
+)
 from sitesynth.storage import read_json
 
 
@@ -69,6 +75,7 @@ class Results:
     predictions: Mapping[str, AnyPredictions]
     """By strategy, in reporting order."""
     checks: Mapping[str, Json]
+    confounding: Json
     cards: Mapping[str, Json]
     images: Mapping[str, ImageSet]
     """By site, every site."""
@@ -80,7 +87,7 @@ class Results:
     """Losses by step; by training site."""
     flows: Mapping[str, pd.DataFrame]
     classifiers: Mapping[str, pd.DataFrame]
-    """Losses by step and member; by strategy."""
+    """Losses by step and member; by strategy, without the baselines, which are not trained."""
 
 
 def read_results(
@@ -94,6 +101,7 @@ def read_results(
     supplementation: Path,
     evaluation: Path,
     checks: Path,
+    confounding: Path,
     splits: Path,
     images: Path,
     synthetic: Path,
@@ -126,24 +134,29 @@ def read_results(
         frozen=read_json(splits / "frozen.json"),
         predictions=predictions,
         checks={site: read_json(checks / f"{site}.json") for site in study.sites.all},
+        confounding=read_json(confounding),
         cards=read_cards(bundles, training),
         images={site: read_images(images / site) for site in study.sites.all},
         synthetic={site: read_images(synthetic / site) for site in training},
         pairs={site: read_pairs(pairs / f"{site}.safetensors") for site in training},
         autoencoders=read_histories(autoencoders, training),
         flows=read_histories(flows, training),
-        classifiers=read_histories(classifiers, strategies),
+        classifiers=read_histories(
+            classifiers, [name for name in strategies if name not in BASELINES]
+        ),
     )
 
 
 def in_reading_order(comparison: Json) -> Json:
-    """Return a comparison with the reference first, and with each site alone last.
+    """Return a comparison with the reference first, then each site alone, and baselines last.
 
     The strategies of the question are then on one screen, as in the CATphishing paper's table.
     """
     reference, order = comparison["reference"], comparison["order"]
 
     def rank(name: str) -> int:
+        if name in BASELINES:
+            return 3
         return 0 if name == reference else 2 if name.startswith(LOCAL) else 1
 
     ordered = sorted(

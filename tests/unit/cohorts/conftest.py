@@ -53,6 +53,7 @@ def check() -> CheckSettings:
         grids="one",
         affine_tolerance_mm=0.5,
         bad_scans="stop",
+        near_duplicates="stop",
     )
 
 

@@ -38,6 +38,7 @@ def result() -> dict[str, Any]:
         "groups": [{"group": "all patients", "num_patients": 1, "at_least": 1}],
         "columns": ["t1"],
         "quarantine": [],
+        "outliers": [],
         "rules": [
             rule | {"rule": "A rule that holds", "failures": []},
             rule
@@ -106,4 +107,4 @@ def test_every_tag_that_opens_closes(result: dict[str, Any]) -> None:
 def test_a_missing_sequence_is_a_row_of_its_own(result: dict[str, Any]) -> None:
     result["scans"][0]["files"] = {}
 
-    assert '<td class="quiet" colspan="7">missing</td>' in render_page(result)
+    assert '<td class="quiet" colspan="10">missing</td>' in render_page(result)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,6 +20,7 @@ from sitesynth.settings import (
     TaskSettings,
 )
 from sitesynth.tracking import Silent
+from sitesynth.volumes import Volume, read_volume, write_nifti
 
 
 pytestmark = pytest.mark.slow  # great-expectations takes 5 s to import
@@ -75,6 +77,7 @@ def stages(
             cohort=cohort,
             sites=sites,
             task=task,
+            check=check,
             split=SplitSettings(validation_fraction=0.5),
             seed=1,
             tracked=Silent(),
@@ -141,3 +144,19 @@ def test_an_image_that_was_copied_to_another_site_is_a_leak(
 
     with pytest.raises(LeakageError, match="t1 of scan 'alder-001' at alder and t1 of scan 'cedar"):
         stages(rows)
+
+
+def test_a_patient_who_is_there_twice_under_two_names_is_a_leak(
+    rows: Rows, stages: Stages, tmp_path: Path
+) -> None:
+    """Brighter, and with noise: no file and no voxel is the same."""
+    alder, cedar = rows[0], rows[4]
+    for column in ("t1", "flair"):
+        volume = read_volume(tmp_path / alder[column])
+        noise = np.random.default_rng(1).normal(0, 0.01 * volume.voxels.std(), volume.voxels.shape)
+        voxels = (3 * volume.voxels + noise).astype(np.float32)
+        write_nifti(tmp_path / cedar[column], Volume(voxels, volume.affine), dtype=np.float32)
+
+    with pytest.raises(LeakageError, match="'alder-001' at alder and scan 'cedar-001' at cedar"):
+        stages(rows)
+    assert not (tmp_path / "splits").exists()

@@ -1,6 +1,7 @@
 """The content of results/comparison.json where every class is predicted."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,23 @@ def test_two_classes_are_judged_as_with_a_positive_one() -> None:
     for key in there.keys() - told:
         is_number = isinstance(here[key], float | dict)
         assert there[key] == (pytest.approx(here[key], abs=1e-9) if is_number else here[key]), key
+
+
+def test_a_baseline_that_says_the_same_of_everyone_ranks_nobody() -> None:
+    """Macro AUC 0.5 without width, no seeds, and a family of its own."""
+    network = draw(2.0, seed=3)
+    shares = np.array(SIZES) / sum(SIZES)
+    constant = replace(
+        network, probabilities=np.tile(shares, (50, 1)), by_seed=np.zeros((0, 50, 3))
+    )
+    found = compare({"centralized": network, "baseline-site": constant})
+    told = found["strategies"]["baseline-site"]
+
+    assert told["overall"]["auc"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert told["seeds"]["n"] == 0
+    (entry,) = found["comparisons"]
+    assert entry["family"] == "baselines"
+    assert entry["delong_p_holm"] == entry["delong_p"] < 0.001
 
 
 def test_what_binary_tasks_have_is_there_and_each_classs_own_beside_it(found: Json) -> None:

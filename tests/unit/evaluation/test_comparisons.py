@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,31 @@ def test_the_tuned_mix_is_compared_with_the_other_ones() -> None:
         ("augmented-equal", "centralized"),
         ("synthetic", "synthetic-equal"),
     ]
+
+
+def test_a_baseline_is_compared_with_the_reference_and_makes_no_other_test_stricter(
+    predictions: dict[str, Predictions],
+) -> None:
+    """Two families: the strategies' adjusted p-values are those of a study without baselines."""
+    constant = replace(
+        predictions["centralized"],
+        probabilities=np.full(80, 0.4),
+        by_seed=np.zeros((0, 80)),
+    )
+    without = compare(predictions)
+    found = compare({**predictions, "baseline-site": constant})
+
+    (entry,) = [one for one in found["comparisons"] if "baseline" in one["a"] + one["b"]]
+    assert (entry["a"], entry["b"], entry["family"]) == (
+        "baseline-site",
+        "centralized",
+        "baselines",
+    )
+    assert entry["delong_p_holm"] == entry["delong_p"] < 0.001
+    assert [one for one in found["comparisons"] if one is not entry] == without["comparisons"]
+    reached = found["strategies"]["baseline-site"]
+    assert reached["overall"]["auc"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert reached["seeds"] == {"n": 0, "auc": [], "auc_mean": None, "auc_sd": None}
 
 
 def test_every_value_of_the_contract_is_there(predictions: dict[str, Predictions]) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from sitesynth import seeds
 from sitesynth.audits import describe_real, extractor_for
+from sitesynth.cohorts.confounding import describe_confounding
 from sitesynth.evaluation.comparisons import compare_strategies
 from sitesynth.evaluation.predictions import read_evaluations
 from sitesynth.evaluation.subgroups import compare_subgroups, find_subgroups, read_attributes
@@ -30,6 +31,7 @@ from sitesynth.quality.matrix import measure_matrix, summarize_quality
 from sitesynth.registry.gates import gates_of_classifier
 from sitesynth.reports.study import Results, Study, read_results
 from sitesynth.settings import (
+    BASELINES,
     CohortSettings,
     GridSettings,
     PrivacySettings,
@@ -56,8 +58,12 @@ STRATEGIES = {
     "federated": 1.6,
     "synthetic": 1.5,
     "augmented": 1.75,
+    "baseline-covariates": 0.9,
+    "baseline-site": None,
 }
-"""By strategy: how far apart the classes' logits lie."""
+"""By strategy: how far apart the classes' logits lie; None says the same of everyone."""
+
+TRAINED = tuple(name for name in STRATEGIES if name not in BASELINES)
 
 NUM_SEEDS = 3
 THRESHOLD = 0.45
@@ -101,16 +107,20 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
     for site in study.sites.all:
         _write_scans(folder / "images" / site, study, site, num_scans=8, kind="real")
         write_json(folder / "checks" / f"{site}.json", _check(site))
+    write_json(folder / "confounding.json", confounding(positive="mutant"))
     for site in TRAINING:
         _write_scans(folder / "synthetic" / site, study, site, num_scans=8, kind="synthetic")
         write_json(folder / "bundles" / site / "card.json", _card(site))
         for model, names in (("autoencoder", ("error", "kl", "loss")), ("flow", ("loss",))):
             _write_history(folder / model / site / "history.csv", names, members=0)
-    for strategy in STRATEGIES:
+    for strategy in TRAINED:
         path = folder / "classifier" / strategy / "history.csv"
         _write_history(path, ("loss", "validation_loss"), members=NUM_SEEDS)
     counts = {site: _counts(study, site, num_patients) for site in study.sites.all}
-    write_json(folder / "splits" / "frozen.json", {"counts": counts, "test_sha256": TEST_SHA256})
+    write_json(
+        folder / "splits" / "frozen.json",
+        {"counts": counts, "test_sha256": TEST_SHA256, "near_duplicates": []},
+    )
     _write_predictions(folder / "evaluation", num_patients=num_patients)
     _write_comparison(folder, study)
     _write_audits(folder, study)
@@ -126,6 +136,7 @@ def write_fake_results(folder: Path, study: Study, *, num_patients: int) -> Resu
         supplementation=folder / "supplementation.json",
         evaluation=folder / "evaluation",
         checks=folder / "checks",
+        confounding=folder / "confounding.json",
         splits=folder / "splits",
         images=folder / "images",
         synthetic=folder / "synthetic",
@@ -274,7 +285,7 @@ def _write_comparison(folder: Path, study: Study) -> None:
                 )
             ],
         }
-        for number, strategy in enumerate(STRATEGIES, start=1)
+        for number, strategy in enumerate(TRAINED, start=1)
     ]
     write_json(folder / "registry.json", {"models": models})
 
@@ -352,8 +363,10 @@ def _write_predictions(folder: Path, *, num_patients: int) -> None:
     ages = rng.normal(50, 12, num_patients).round().astype(int)
     for strategy, separation in STRATEGIES.items():
         draws = seeds.numpy_generator(SEED, "predictions", strategy)
-        own = draws.normal(size=(NUM_SEEDS, num_patients))
-        logits = separation * (2 * label - 1) / 1.5 + 0.9 * shared + 0.45 * own
+        own = draws.normal(size=(NUM_SEEDS if strategy in TRAINED else 1, num_patients))
+        logits = np.full(own.shape, -0.4)
+        if separation is not None:
+            logits = separation * (2 * label - 1) / 1.5 + 0.9 * shared + 0.45 * own
         by_seed = (1 / (1 + np.exp(-logits))).round(6)
         table = pd.DataFrame(
             {
@@ -372,7 +385,11 @@ def _write_predictions(folder: Path, *, num_patients: int) -> None:
                 ]
                 for sequence in SEQUENCES
             }
-            | {f"seed_{number}": values for number, values in enumerate(by_seed)}
+            | {
+                f"seed_{number}": values
+                for number, values in enumerate(by_seed)
+                if strategy in TRAINED
+            }
         )
         write_text(folder / strategy / "predictions.csv", table.to_csv(index=False))
         write_json(
@@ -476,10 +493,41 @@ def _card(site: str) -> dict[str, object]:
     }
 
 
+def confounding(*, positive: str | None) -> dict[str, Any]:
+    """Describe ten patients a site, whose age and class depend on each other and on the site."""
+    return describe_confounding(
+        {
+            site: {
+                "quarantine": [],
+                "scans": [
+                    {
+                        "scan_id": f"{site}-{number}",
+                        "patient_id": f"{site}-{number}",
+                        "values": {
+                            "idh": CLASSES[number % (2 + place) % 2],
+                            "age": str(40 + 20 * (number % 2) + number + place),
+                            "sex": "FM"[number % 3 % 2],
+                        },
+                        "files": {"t1": {"likeness": "", "snr": 10.0 + place + number / 10}},
+                    }
+                    for number in range(10)
+                ],
+            }
+            for place, site in enumerate((*TRAINING, *EXTERNAL))
+        },
+        training=TRAINING,
+        label="idh",
+        positive=positive,
+        classes=CLASSES,
+        covariates=("age", "sex"),
+        seed=SEED,
+    )
+
+
 def _check(site: str) -> dict[str, object]:
     rules = [{"rule": f"Rule {number} holds", "failures": []} for number in range(18)]
     about = {"site": site, "success": True, "num_scans": 60, "num_patients": 60}
-    return about | {"rules": rules, "quarantine": []}
+    return about | {"rules": rules, "quarantine": [], "outliers": []}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from sitesynth.reports.page import render_page
 from sitesynth.reports.sections import build_page
 from sitesynth.reports.study import in_reading_order
 from sitesynth.settings import TaskSettings
-from tests.unit.reports.fake_study import CLASSES, EXTERNAL
+from tests.unit.reports.fake_study import CLASSES, EXTERNAL, confounding
 
 
 if TYPE_CHECKING:
@@ -70,7 +70,12 @@ def page(study: "Study", results: "Results", comparison: dict[str, Any]) -> str:
         for name, predicted in results.predictions.items()
         if isinstance(predicted, Predictions)
     }
-    found = replace(results, predictions=predictions, comparison=comparison)
+    found = replace(
+        results,
+        predictions=predictions,
+        comparison=comparison,
+        confounding=confounding(positive=None),
+    )
     return render_page(build_page(every_class, found), runs={})
 
 
@@ -82,6 +87,15 @@ def test_the_page_asks_about_every_class(page: str) -> None:
 def test_the_main_table_has_a_recall_and_an_auc_of_each_class(page: str) -> None:
     for row in ("SEN (wildtype), %", "SEN (mutant), %", "AUC, mean", "AUC (wildtype)"):
         assert row in page
+
+
+def test_each_class_is_set_against_the_others_by_its_numbers(page: str) -> None:
+    for name in CLASSES:
+        assert f"age, {name} against the others, training hospitals" in page
+
+
+def test_what_can_be_told_without_a_network_is_said(page: str) -> None:
+    assert "baseline-site 0.500 (0.500 to 0.500)." in page
 
 
 def test_counts_stand_in_the_order_of_the_classes(page: str, comparison: dict[str, Any]) -> None:

@@ -178,13 +178,28 @@ def test_no_patient_is_named(html: str, results: Results) -> None:
     assert not [name for name in names if name in html]
 
 
-def test_the_reference_comes_first_and_sites_alone_last(results: Results) -> None:
+def test_the_reference_comes_first_then_sites_alone_and_baselines_last(results: Results) -> None:
     """So that the strategies of the question share a screen."""
     order = results.comparison["order"]["strategies"]
 
     assert order[0] == "centralized"
-    assert order[-3:] == ["local-alder", "local-birch", "local-cedar"]
+    assert order[-5:-2] == ["local-alder", "local-birch", "local-cedar"]
+    assert order[-2:] == ["baseline-covariates", "baseline-site"]
     assert list(results.predictions) == order
+
+
+def test_the_first_screen_says_what_can_be_told_without_a_network(
+    study: Study, results: Results
+) -> None:
+    """So that no AUC is read without what it has to exceed."""
+    (told,) = [
+        caveat
+        for caveat in build_page(study, results).caveats
+        if caveat.startswith("What can be told without a network")
+    ]
+
+    assert "baseline-covariates 0." in told
+    assert told.endswith("baseline-site 0.500 (0.500 to 0.500).")
 
 
 def test_how_to_reproduce_it_names_commit_study_and_test_set(
