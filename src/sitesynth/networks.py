@@ -1,7 +1,7 @@
 """The doorway to MONAI: its networks, without what MONAI would load beside them.
 
 `import monai` imports every module of MONAI, and those import each optional package that is
-installed: MLflow, Matplotlib, scikit-learn and parts of SciPy, two thirds of its 2.7 s. Some thirty
+installed: MLflow, Matplotlib, scikit-learn and SciPy, four fifths of its 2.7 s. Some forty
 stages of a study would each wait for that, so MONAI is imported with these packages hidden, and
 takes them for not installed. No network needs them.
 """
@@ -18,8 +18,8 @@ NOT_FOR_NETWORKS = (
     "mlflow",
     "nibabel",
     "PIL",
-    "scipy.signal",
-    "scipy.stats",
+    "pydicom",
+    "scipy",
     "sklearn",
 )
 
