@@ -133,7 +133,8 @@ def _composition(comparison: Json, entry: Json) -> str:
 
 def _meaning(verdict: Verdict, entry: Json) -> tuple[str, str]:
     """Return how the answer begins, and what the interval means for the margin."""
-    margin, p = entry["margin"], _shown_p(entry["delong_p"])
+    margin = entry["margin"]
+    p = f"{_shown_p(entry['delong_p'])}, adjusted {_shown_p(entry['delong_p_holm'])}"
     is_lower = entry["auc_difference"]["value"] < 0
     if entry["significant"]:
         significance = f"the difference is significant ({p})"

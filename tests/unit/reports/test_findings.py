@@ -23,6 +23,7 @@ def comparison(
         "positives": 76,
         "auc_difference": {"value": value, "low": low, "high": high},
         "delong_p": p,
+        "delong_p_holm": p,
         "significant": p is not None and p < 0.05,
         "margin": 0.05,
         "non_inferior": non_inferior,
@@ -47,8 +48,8 @@ def test_an_interval_above_the_margin_is_non_inferior_with_its_numbers() -> None
         "Yes, to within 0.05: on 180 patients (76 mutant) of 2 external hospitals, a classifier "
         "trained on synthetic scans alone reached an AUC of 0.871, 0.012 lower than one trained on "
         "the pooled real scans (95 % interval of the difference \u22120.038 to +0.014); a loss of "
-        "0.05 or more is excluded, and that it is not significant (p = 0.360) does not show that "
-        "the two are equal."
+        "0.05 or more is excluded, and that it is not significant (p = 0.360, "
+        "adjusted p = 0.360) does not show that the two are equal."
     )
 
 
@@ -59,7 +60,7 @@ def test_an_interval_below_the_margin_is_inferior() -> None:
     assert found.verdict is Verdict.INFERIOR
     assert found.sentence.startswith("No: ")
     assert "0.120 lower" in found.sentence
-    assert "the difference is significant (p < 0.001)" in found.sentence
+    assert "the difference is significant (p < 0.001, adjusted p < 0.001)" in found.sentence
 
 
 @pytest.mark.parametrize(("value", "high", "p"), [(-0.02, 0.04, 0.5), (-0.06, -0.01, 0.01)])
@@ -78,7 +79,10 @@ def test_a_small_but_significant_loss_is_named_beside_non_inferiority() -> None:
     found = answer(comparison(value=-0.02, low=-0.03, high=-0.01, non_inferior=True, p=0.01))
 
     assert found.verdict is Verdict.NON_INFERIOR
-    assert "the difference is significant (p = 0.010), but smaller than that" in found.sentence
+    assert (
+        "the difference is significant (p = 0.010, adjusted p = 0.010), but smaller than that"
+        in found.sentence
+    )
 
 
 def test_patients_of_one_class_are_no_evidence() -> None:
