@@ -49,7 +49,9 @@ def draw(comparison: dict[str, Any]) -> None:
         auc = comparison["strategies"][name]["overall"]["auc"]
         axes.plot([auc["low"], auc["high"]], [row, row], color="0.35", linewidth=1.5)
         axes.plot(auc["value"], row, "o", color="#1f5fa8" if name == "synthetic" else "0.2")
-    axes.axvline(BEST_AUC, color="0.6", linestyle=":", label=f"best possible from images, {BEST_AUC:.3f}")
+    axes.axvline(
+        BEST_AUC, color="0.6", linestyle=":", label=f"best possible from images, {BEST_AUC:.3f}"
+    )
     axes.axvline(0.5, color="0.8", linewidth=1)
     axes.set_yticks(range(len(names)), list(reversed(names)))
     count = comparison["strategies"]["centralized"]["overall"]["n"]
