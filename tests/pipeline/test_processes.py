@@ -60,6 +60,8 @@ def train(folder: Path, *launcher: str) -> None:
         "GLOO_SOCKET_IFNAME": "lo",
         "SITESYNTH_RECORDER": "off",
         "SITESYNTH_MLRUNS": "mlruns",
+        # What a killed compiler has left elsewhere must not be found.
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
     }
     for stage, paths in (
         ("train_autoencoder", ["--images", "images", "--model", "encoder"]),
