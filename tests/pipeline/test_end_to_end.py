@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests.pipeline.tiny_study import shrink
+
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("pipelines", "src", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml")
@@ -26,33 +28,10 @@ pytestmark = pytest.mark.slow
 
 
 def tiny(params: dict[str, Any]) -> dict[str, Any]:
-    """Shrink a study until a generator trains in seconds; nothing it learns is worth looking at."""
-    params["sites"] = {
-        "all": ["alder", "birch", "elm"],
-        "training": ["alder", "birch"],
-        "external": ["elm"],
-    }
-    params["strategies"] = ["local-alder", "centralized", "federated", "synthetic", "augmented"]
-    phantom = params["phantom"]["sites"]
-    params["phantom"]["sites"] = {
-        site: phantom[site] | {"num_patients": 14, "spacing_mm": [6.0, 6.0, 8.0]}
-        for site in params["sites"]["all"]
-    }
-    params["check"]["min_patients_per_class"] = 2
-    params["split"]["validation_fraction"] = 0.4
-    params["grid"] |= {"shape": [16, 16, 16], "spacing_mm": [7.0, 7.0, 7.0]}
-    params["autoencoder"] |= {"channels": [8, 8], "latent_channels": 8, "num_steps": 3}
-    params["diffusion"] |= {"patch": [2, 2, 2], "width": 32, "depth": 1, "num_steps": 3}
-    params["sampling"] |= {"num_steps": 2, "num_per_class": 6}
-    params["quality"] |= {"num_pairs": 10, "num_resamples": 100}
-    params["privacy"] |= {"num_splits": 20, "min_held_out": 4}
-    params["classifier"] |= {"num_steps": 6, "validate_every": 3, "num_seeds": 2}
-    params["mixing"] |= {"num_trials": 3, "num_random": 2, "max_total": 20, "min_per_class": 4}
-    params["mixing"] |= {"num_steps": 4, "validate_every": 2, "num_finalists": 1}
+    """Shrink the default study."""
+    shrink(params, patients=14, phantom_sites={})
+    params["mixing"]["max_total"] = 20
     params["supplementation"] |= {"percentages": [0, 50], "num_seeds": 1}
-    params["federated"] |= {"num_rounds": 2}
-    params["evaluation"] |= {"num_resamples": 200}
-    params["overrides"] = {site: {} for site in params["sites"]["all"]}
     return params
 
 

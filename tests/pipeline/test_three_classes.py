@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from sitesynth.settings import BASELINES
 from tests.pipeline.in_process import ROOT, run_study
+from tests.pipeline.tiny_study import shrink
 
 
 CLASSES = ["glioblastoma", "astrocytoma", "oligodendroglioma"]
@@ -27,27 +28,11 @@ pytestmark = [
 
 def tiny(params: dict[str, Any]) -> dict[str, Any]:
     """Shrink the study; 10, 5 and 5 patients of the classes at each site."""
-    sites = {"all": ["alder", "birch", "elm"], "training": ["alder", "birch"], "external": ["elm"]}
-    params |= {"sites": sites, "overrides": {site: {} for site in sites["all"]}}
-    params["strategies"] = ["local-alder", "centralized", "federated", "synthetic", "augmented"]
+    shrink(params, patients=PATIENTS, phantom_sites={"mutant_fraction": 0.5})
     params["strategies"] += BASELINES
-    phantom = params["phantom"]
-    phantom["astrocytoma_fraction"] = 0.5
-    changed = {"num_patients": PATIENTS, "mutant_fraction": 0.5, "spacing_mm": [6.0, 6.0, 8.0]}
-    phantom["sites"] = {site: phantom["sites"][site] | changed for site in sites["all"]}
-    params["check"]["min_patients_per_class"] = 2
-    params["split"]["validation_fraction"] = 0.4
-    params["grid"] |= {"shape": [16, 16, 16], "spacing_mm": [7.0, 7.0, 7.0]}
-    params["autoencoder"] |= {"channels": [8, 8], "latent_channels": 8, "num_steps": 3}
-    params["diffusion"] |= {"patch": [2, 2, 2], "width": 32, "depth": 1, "num_steps": 3}
-    params["sampling"] |= {"num_steps": 2, "num_per_class": 6}
-    params["quality"] |= {"num_pairs": 10, "num_resamples": 100}
-    params["privacy"] |= {"num_splits": 20, "min_held_out": 4}
-    params["classifier"] |= {"num_steps": 6, "validate_every": 3, "num_seeds": 2}
-    params["mixing"] |= {"num_trials": 3, "num_random": 2, "max_total": 30, "min_per_class": 4}
-    params["mixing"] |= {"num_steps": 4, "validate_every": 2, "num_finalists": 1}
-    params["federated"] |= {"num_rounds": 2}
-    params["evaluation"] |= {"num_resamples": 200, "min_subgroup": 2}
+    params["phantom"]["astrocytoma_fraction"] = 0.5
+    params["mixing"]["max_total"] = 30
+    params["evaluation"]["min_subgroup"] = 2
     return params
 
 
