@@ -164,7 +164,8 @@ def imports() -> grimp.ImportGraph:
             "sitesynth", "pipelines", exclude_type_checking_imports=True, cache_dir=None
         )
     )
-    for module in PLUMBING & graph.modules:
+    within = {name for module in PLUMBING for name in graph.find_descendants(module)}
+    for module in (PLUMBING | within) & graph.modules:
         graph.remove_module(module)
     return graph
 

@@ -199,7 +199,7 @@ def _about(draft: Draft, study: Settings) -> str:
     lines = [
         f"Imported: {draft.layout}, {len(draft.scans)} scans. The knobs are another study's, and",
         "not tuned for this one: look at sites, grid and check first. Every knob is explained in",
-        "src/sitesynth/settings.py.",
+        "src/sitesynth/settings.",
     ]
     if ABSENT in study.sites.external:
         lines += [

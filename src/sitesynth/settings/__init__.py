@@ -1,0 +1,95 @@
+"""The knobs of a study, one class per section of params.yaml.
+
+Nothing here computes, and nothing has a default: DVC tracks the values in params.yaml, so a value
+that is not there is a value whose change reruns nothing.
+"""
+
+from sitesynth.settings.audits import PrivacySettings, QualitySettings
+from sitesynth.settings.classifiers import (
+    ClassifierSettings,
+    FederatedSettings,
+    MixingSettings,
+    SupplementationSettings,
+)
+from sitesynth.settings.cohorts import (
+    CheckSettings,
+    CohortSettings,
+    PhantomSettings,
+    PhantomSiteSettings,
+    SiteSettings,
+    SplitSettings,
+    TaskSettings,
+)
+from sitesynth.settings.evaluation import EvaluationSettings, RegistrySettings
+from sitesynth.settings.fields import Names, Section
+from sitesynth.settings.files import check_settings, load_settings, settings_text
+from sitesynth.settings.generators import (
+    AutoencoderSettings,
+    ComputeSettings,
+    DiffusionSettings,
+    GanSettings,
+    GeneratorSettings,
+    LatentsSettings,
+    PrivateTraining,
+    SamplingSettings,
+)
+from sitesynth.settings.preprocessing import (
+    BiasFieldSettings,
+    GridSettings,
+    IntensitySettings,
+    PreprocessSettings,
+    RegistrationSettings,
+    TemplateSettings,
+)
+from sitesynth.settings.study import (
+    BASELINES,
+    MIX_VARIANTS,
+    OVERRIDABLE,
+    PHANTOM_SEQUENCES,
+    Overrides,
+    Settings,
+)
+
+
+__all__ = [
+    "BASELINES",
+    "MIX_VARIANTS",
+    "OVERRIDABLE",
+    "PHANTOM_SEQUENCES",
+    "AutoencoderSettings",
+    "BiasFieldSettings",
+    "CheckSettings",
+    "ClassifierSettings",
+    "CohortSettings",
+    "ComputeSettings",
+    "DiffusionSettings",
+    "EvaluationSettings",
+    "FederatedSettings",
+    "GanSettings",
+    "GeneratorSettings",
+    "GridSettings",
+    "IntensitySettings",
+    "LatentsSettings",
+    "MixingSettings",
+    "Names",
+    "Overrides",
+    "PhantomSettings",
+    "PhantomSiteSettings",
+    "PreprocessSettings",
+    "PrivacySettings",
+    "PrivateTraining",
+    "QualitySettings",
+    "RegistrationSettings",
+    "RegistrySettings",
+    "SamplingSettings",
+    "Section",
+    "Settings",
+    "SiteSettings",
+    "SplitSettings",
+    "SupplementationSettings",
+    "TaskSettings",
+    "TemplateSettings",
+    "check_settings",
+    "load_settings",
+    "settings_text",
+]

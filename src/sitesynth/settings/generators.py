@@ -1,0 +1,207 @@
+"""Knobs of a site's generator, and of what is drawn from it."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from sitesynth.settings.fields import Count, Fraction, Name, Positive, Section, named_once
+
+
+class AutoencoderSettings(Section):
+    """The autoencoder that defines a site's latent space."""
+
+    patch: Annotated[tuple[Count, ...], Field(strict=False)]
+    """Voxels folded into channels before the first convolution, per axis; 1 folds nothing."""
+
+    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    """Feature maps per level; each further level halves the grid."""
+
+    latent_channels: Count
+    """Channels of the latent grid."""
+
+    kl_weight: Annotated[float, Field(ge=0.0)]
+    """Weight of the KL term relative to the mean absolute error."""
+
+    sequence_dropout: Fraction
+    """Probability that a present sequence is hidden from the encoder, and still asked back."""
+
+    learning_rate: Positive
+    """Peak step size of AdamW."""
+
+    batch_size: Count
+    """Scans per step."""
+
+    num_steps: Count
+    """Optimizer steps, not epochs, so that sites of different size get equal training."""
+
+
+class PrivateTraining(Section):
+    """DP-SGD: what one patient can change of the flow's weights is bounded (ADR 26)."""
+
+    noise_multiplier: Positive
+    """Standard deviation of the noise on a step's gradients, in clip norms."""
+
+    clip_norm: Positive
+    """Largest norm of the gradient of one patient, who is drawn with one scan."""
+
+    delta: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """The delta at which epsilon is told; well below 1 / patients."""
+
+
+class DiffusionSettings(Section):
+    """The conditional flow that generates a site's latents."""
+
+    schedule: Literal["straight", "cosine"]
+    """How data becomes noise: straight is rectified flow; cosine, a DDPM with v-prediction."""
+
+    patch: Annotated[tuple[Count, ...], Field(strict=False)]
+    """Latents per axis that make up one token of the transformer."""
+
+    width: Annotated[int, Field(gt=0, multiple_of=32)]
+    """Numbers per token; a head of attention has 32."""
+
+    depth: Count
+    """Blocks of the transformer."""
+
+    num_views: Count
+    """Encodings kept of each training scan: as it is, mirrored, and then shifted ones."""
+
+    covariates: Annotated[tuple[Name, ...], Field(strict=False)]
+    """What the flow is told beside the label, of cohort.covariates, the most important first; a
+    number if it has more than six values at the site, else categories. [] for nothing."""
+
+    condition_dropout: Fraction
+    """Probability that a scan's label is hidden, which trains the unconditional flow; and, apart,
+    each of its covariates."""
+
+    ema_decay: Fraction
+    """Decay per step of the averaged weights that are kept."""
+
+    dp: PrivateTraining | None
+    """Trains the flow with differential privacy, by patient, on a Gaussian that is not fitted;
+    null trains as usual. The autoencoder is not covered: ADR 26 says what is."""
+
+    learning_rate: Positive
+    """Peak step size: of Muon in the blocks of the transformer, of AdamW in the rest."""
+
+    batch_size: Count
+    """Latents per step."""
+
+    num_steps: Count
+    """Optimizer steps."""
+
+    validate_every: Count | None
+    """Steps between looks at the loss on the site's validation scans, at each noise level; the
+    weights of the best look are kept. Null never looks, and keeps the last."""
+
+    patience_looks: Count | None
+    """Looks without a lower loss after which training ends; null takes all steps. ADR 17."""
+
+    @field_validator("covariates")
+    @classmethod
+    def _covariates_arenamed_once(cls, covariates: tuple[str, ...]) -> tuple[str, ...]:
+        return named_once(covariates, "covariate")
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_see(self) -> Self:
+        if self.patience_looks is not None and self.validate_every is None:
+            raise ValueError(
+                f"patience_looks {self.patience_looks} needs validate_every, which is null: "
+                "without looks there is nothing to be patient with (null trains to the end)"
+            )
+        return self
+
+
+class LatentsSettings(Section):
+    """Whose scans define the space of latents in which a site's generator works (ADR 29)."""
+
+    source: Literal["own", "phantom"]
+    """`own`: each site trains its autoencoder on its training scans. `phantom`: on phantoms, drawn
+    alike everywhere, so that all sites have the same autoencoder and no patient is in it."""
+
+    num_phantoms: Count
+    """Phantoms that the shared autoencoder is trained on; not looked at with `own`."""
+
+
+class GanSettings(Section):
+    """What a GAN has beside the flow's network, whose architecture and batches are `diffusion`'s.
+
+    The family is WGAN-GP (Gulrajani et al., 2017).
+    """
+
+    critic_width: Count
+    """Feature maps of the critic's first layer; its second has twice as many."""
+
+    critic_steps: Count
+    """Steps of the critic for each one of the generator."""
+
+    penalty_weight: Positive
+    """Weight of the gradient penalty."""
+
+    learning_rate: Positive
+    """Peak step size of AdamW, for both players."""
+
+    num_steps: Count
+    """Optimizer steps of the critic; the generator takes one of `critic_steps` of them."""
+
+
+class GeneratorSettings(Section):
+    """What turns noise into latents (ADR 29)."""
+
+    variant: Literal["flow", "gan", "gaussian"]
+    """`flow` is the method; the others are baselines on the same latents: `gan`, a conditional
+    WGAN-GP, and `gaussian`, what a flow starts from, without any network."""
+
+    gan: GanSettings
+    """Not looked at by other variants."""
+
+
+class ComputeSettings(Section):
+    """How trainings of generators use the machine; what they learn differs by rounding only."""
+
+    autoencoder_at_once: Count | None
+    """Scans of the autoencoder's batch in memory at once; the gradients of the batch's parts are
+    added up. Null takes the whole batch."""
+
+    diffusion_at_once: Count | None
+    """Latents of the flow's batch in memory at once; null takes the whole batch."""
+
+    recompute_blocks: bool
+    """Keep what enters the transformer's blocks only, and compute the blocks again on the way back:
+    a third more time, a fraction of the memory."""
+
+    compile_blocks: bool
+    """Let torch.compile write code for the transformer's blocks; needs a C++ compiler on the
+    machine that trains."""
+
+
+class SamplingSettings(Section):
+    """How the hub draws from a bundle."""
+
+    sampler: Literal["euler", "heun", "multistep", "ddim"]
+    """How to follow the flow; heun calls the network twice a step, the others once."""
+
+    num_steps: Count
+    """Steps of the sampler from noise to latents."""
+
+    guidance: Annotated[float, Field(ge=0.0)]
+    """Classifier-free guidance scale: 0 ignores the label, 1 is the conditional flow itself."""
+
+    guidance_interval: Annotated[tuple[Fraction, Fraction], Field(strict=False)]
+    """Times, 0 = data and 1 = noise, between which guidance is applied; [0, 1] is always."""
+
+    num_per_class: Count
+    """Synthetic scans per training site and class."""
+
+    batch_size: Count
+    """Scans decoded at once; no image depends on it."""
+
+    @model_validator(mode="after")
+    def _interval_is_not_reversed(self) -> Self:
+        low, high = self.guidance_interval
+        if low > high:
+            raise ValueError(
+                f"guidance_interval [{low}, {high}] must name the earlier time, nearer to data, "
+                "first: 0 is data, 1 is noise"
+            )
+        return self
