@@ -34,6 +34,7 @@ __all__ = [
     "TABLE_COLUMNS",
     "UNKNOWN_LABEL",
     "ImageSet",
+    "crop",
     "pool",
     "read_images",
     "write_index",
@@ -155,6 +156,18 @@ def write_index(
     table = pd.DataFrame(list(rows), dtype=str)
     write_text(folder / "table.csv", table.to_csv(index=False, lineterminator="\n"))
     write_json(folder / "images.json", {**about, "channels": list(channels), "grid": list(grid)})
+
+
+def crop(
+    images: Float[Tensor, "n c ..."], corners: Int[Tensor, "n axes"], grid: Sequence[int]
+) -> Float[Tensor, "n c ..."]:
+    """Cut a piece of the size of `grid` out of each scan, from a corner of its own."""
+    return torch.stack(
+        [
+            scan[(slice(None), *(slice(c, c + g) for c, g in zip(corner, grid, strict=True)))]
+            for scan, corner in zip(images, corners.tolist(), strict=True)
+        ]
+    )
 
 
 def pool(sets: Sequence[ImageSet]) -> ImageSet:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sitesynth import seeds
 from sitesynth.errors import TrainingError
-from sitesynth.images import ImageSet
+from sitesynth.images import ImageSet, crop
 from sitesynth.settings import ClassifierSettings
 from sitesynth.tracking import OnStep
 from sitesynth.training import autocast, train
@@ -136,17 +136,7 @@ def augment(
     changed = torch.where(mirrored.reshape(-1, 1, *([1] * dims)), images.flip(2), images)
     padded = nn.functional.pad(changed, [MAX_SHIFT] * (2 * dims))
     corners = torch.randint(2 * MAX_SHIFT + 1, (count, dims), generator=rng)
-    changed = torch.stack(
-        [
-            scan[
-                (
-                    slice(None),
-                    *(slice(c, c + g) for c, g in zip(corner, images.shape[2:], strict=True)),
-                )
-            ]
-            for scan, corner in zip(padded, corners.tolist(), strict=True)
-        ]
-    )
+    changed = crop(padded, corners, images.shape[2:])
     gain = 1 + MAX_GAIN * (2 * torch.rand(shape, generator=rng) - 1)
     gamma = (MAX_LOG_GAMMA * (2 * torch.rand(shape, generator=rng) - 1)).exp()
     sigma = MAX_NOISE * torch.rand((count, *([1] * (dims + 1))), generator=rng)

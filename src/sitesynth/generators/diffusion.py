@@ -292,8 +292,9 @@ def train_diffusion(
     held_out_latents = encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views)
     autoencoder.cpu()
     scale = measure_scale(latents)
+    values = values_of(covariates, training.table)
     parts = {
-        "train": (latents, labels, values_of(covariates, training.table)),
+        "train": (latents, labels, values),
         "validation": (
             held_out_latents,
             held_out.labels(label, classes),
@@ -329,7 +330,7 @@ def train_diffusion(
             seed=seed,
             site=site,
             covariates=covariates,
-            values=values_of(covariates, training.table),
+            values=values,
             processes=processes,
             patients=[str(patient) for patient in training.table["patient_id"]],
             secret=secret,
@@ -337,8 +338,8 @@ def train_diffusion(
             on_step=on_step,
         )
         losses = {}
-        for split, (found, known, values) in parts.items():
-            told = held_out_losses(flow, found, known, scale, values=values, seed=seed, site=site)
+        for split, (found, known, told_of) in parts.items():
+            told = held_out_losses(flow, found, known, scale, values=told_of, seed=seed, site=site)
             losses[split] = {str(time): value for time, value in told.items()}
     config = GeneratorConfig(
         schema_version=2 if covariates is None else 3,

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sitesynth.images import crop
+
 
 __all__ = ["views_of"]
 
@@ -30,10 +32,5 @@ def views_of(
         corners = torch.randint(2 * MAX_SHIFT + 1, (len(images), len(grid)), generator=rng)
         if number < NUM_UNSHIFTED:
             corners = torch.full_like(corners, MAX_SHIFT)
-        view = torch.stack(
-            [
-                scan[(slice(None), *(slice(c, c + g) for c, g in zip(corner, grid, strict=True)))]
-                for scan, corner in zip(edged, corners.tolist(), strict=True)
-            ]
-        )
+        view = crop(edged, corners, grid)
         yield view.flip(2) if number % 2 else view
