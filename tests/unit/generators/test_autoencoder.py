@@ -53,10 +53,12 @@ def test_what_a_missing_channel_holds_does_not_matter() -> None:
     assert torch.equal(model.encode(images, presence)[0], model.encode(other, presence)[0])
 
 
-def test_before_any_step_almost_nothing_is_lost_between_as_many_numbers() -> None:
+def test_before_any_step_almost_nothing_is_lost_between_as_many_numbers(
+    rng: torch.Generator,
+) -> None:
     """With as many latent channels as a block has numbers, only the ridge changes something."""
     model = untrained((8, 8), latent_channels=2 * 4 * 4)
-    images = torch.rand(60, 2, 8, 8)
+    images = torch.rand(60, 2, 8, 8, generator=rng)
     presence = torch.ones(60, 2, dtype=torch.bool)
     model.fit_shortcuts(images, presence)
     mean, _ = model.encode(images, presence)
