@@ -14,7 +14,6 @@ Some minutes on two cores.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -29,7 +28,7 @@ from torch import Tensor
 from sitesynth import seeds
 from sitesynth.audits import describe_real, extractor_for
 from sitesynth.features import FeatureScale
-from sitesynth.generators.denoiser import Conditions
+from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, latent_shape, read_generator
 from sitesynth.generators.samplers import SamplerName, Velocity, heun, sampler_named, time_grid
 from sitesynth.generators.schedules import Schedule
@@ -82,7 +81,9 @@ def ancestral(
 @torch.no_grad()
 def draw(generator: Generator, sampler: Draw, labels: Tensor) -> tuple[np.ndarray, Tensor, int]:
     """Draw scans from the same noise for every sampler; return latents and number of calls, too."""
-    config = generator.config
+    flow, config = generator.flow, generator.config
+    if not isinstance(flow, Denoiser):
+        raise SystemExit(f"generator.variant {config.variant} has no sampler; set it to flow.")
     shape = (len(labels), *latent_shape(config))
     noise = torch.randn(shape, generator=seeds.generator(0, "noise"))
     conditions = Conditions(labels, torch.ones(len(labels), len(config.channels), dtype=torch.bool))
@@ -91,10 +92,10 @@ def draw(generator: Generator, sampler: Draw, labels: Tensor) -> tuple[np.ndarra
     def velocity(x: Tensor, t: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        told: Tensor = generator.flow(x, t, conditions)
+        told: Tensor = flow(x, t, conditions)
         return told
 
-    latents = sampler(generator.flow.schedule, velocity, noise)
+    latents = sampler(flow.schedule, velocity, noise)
     images = generator.autoencoder.decode(generator.scale.restore(latents)).clamp(0, 1)
     if config.channels[-1] == MASK:
         images[:, -1] = (images[:, -1] > MASK_THRESHOLD).float()
@@ -152,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

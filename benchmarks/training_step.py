@@ -13,7 +13,6 @@ A minute on two cores.
 """
 
 import statistics
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -142,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

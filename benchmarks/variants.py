@@ -64,6 +64,7 @@ def train_for(
             scans,
             autoencoder,
             settings=study.diffusion.model_copy(update={"num_steps": num_steps}),
+            compute=study.compute,
             autoencoder_settings=study.autoencoder,
             latents_settings=study.latents,
             generator=study.generator.model_copy(update={"gan": gan}),
@@ -194,7 +195,11 @@ def main() -> None:
                         seed=changed.seed,
                     )
                 autoencoders[source] = train_autoencoder(
-                    learned, settings=changed.autoencoder, seed=changed.seed, site=whose[source]
+                    learned,
+                    settings=changed.autoencoder,
+                    compute=changed.compute,
+                    seed=changed.seed,
+                    site=whose[source],
                 )
             generator, steps = train_for(
                 given.seconds, scans, autoencoders[source], changed, given.site
@@ -222,4 +227,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
