@@ -59,6 +59,13 @@ NUMBERS_TO_FIT = 2**28
 REACH = 1
 """How many places away a latent still says something about a block."""
 
+COMPRESSION = 0.5
+"""Of the latents' spreads: 0 leaves those of principal components, 1 makes all of them equal. A
+flow learns what is small last, and a tumour's details are (ADR 53)."""
+
+SMALLEST = 1e-6
+"""Least variance that counts, as a share of the largest: directions without any stay small."""
+
 RIDGE = 1e-2
 """Of the regression on neighbours, as a share of the latents' mean square."""
 
@@ -121,9 +128,9 @@ class Autoencoder(nn.Module):
     ) -> None:
         """Set the typical intensities and the shortcuts from training scans, in closed form.
 
-        The way in becomes the leading principal components of the scans' blocks, scaled so that
-        the latents' mean square is 1; the way out the ridge regression of a block on the latents
-        at its place and around it.
+        The way in becomes the leading principal components of the scans' blocks, each divided by
+        the root of its standard deviation, and all so that the latents' mean square is 1; the way
+        out the ridge regression of a block on the latents at its place and around it.
 
         Args:
             images: Scans whose missing channels are zero.
@@ -142,9 +149,13 @@ class Autoencoder(nn.Module):
         largest = leading.gather(0, leading.abs().argmax(dim=0, keepdim=True))
         leading = leading * largest.sign()
         num_rows = sum(len(each) for each in rows)
-        size = (values[-num_latents:].sum() / (num_rows * num_latents)).sqrt()
-        self.shortcut_in.weight.copy_((leading.T / size).reshape(self.shortcut_in.weight.shape))
-        self.shortcut_in.get_parameter("bias").copy_(-(leading.T @ mean) / size)
+        floor = SMALLEST * max(float(values[-1]), SMALLEST)
+        spread = (values[-num_latents:].flip(0).clamp_min(floor) / num_rows).sqrt()
+        size = spread**COMPRESSION
+        size *= (spread / size).square().mean().sqrt()
+        directions = leading.T / size[:, None]
+        self.shortcut_in.weight.copy_(directions.reshape(self.shortcut_in.weight.shape))
+        self.shortcut_in.get_parameter("bias").copy_(-directions @ mean)
 
         gram = RIDGE * num_rows * torch.eye(self.shortcut_out.weight[0].numel()).double()
         products = torch.zeros(len(gram), len(mean)).double()

@@ -67,6 +67,31 @@ def test_before_any_step_almost_nothing_is_lost_between_as_many_numbers(
     assert float(mean.detach().square().mean()) == pytest.approx(1.0, rel=1e-3)
 
 
+def test_small_components_are_drawn_nearer_to_large_ones(rng: torch.Generator) -> None:
+    """A latent's spread is the root of its component's, up to one factor for all."""
+    model = untrained((8, 8), latent_channels=4)
+    spreads = torch.tensor([8.0, 4.0, 2.0, 1.0])
+    patterns = torch.linalg.qr(torch.randn(32, 4, generator=rng))[0].T
+    # Blocks of 4 x 4 places and two channels, as `fold` lays them out.
+    blocks = (torch.randn(2000, 4, generator=rng) * spreads) @ patterns
+    images = unfold(blocks.reshape(500, 2, 2, 32).permute(0, 3, 1, 2), (4, 4))
+    presence = torch.ones(500, 2, dtype=torch.bool)
+    model.fit_shortcuts(images, presence)
+    latents, _ = model.encode(images, presence)
+    found = latents.detach().transpose(0, 1).flatten(1).std(dim=1)
+
+    torch.testing.assert_close(found / found[-1], (spreads / spreads[-1]).sqrt(), atol=0, rtol=0.1)
+
+
+def test_scans_of_one_shade_have_finite_latents() -> None:
+    """Where no block differs from another, no direction has a spread to divide by."""
+    model = untrained((8, 8), latent_channels=3)
+    images, presence = torch.full((4, 2, 8, 8), 0.5), torch.ones(4, 2, dtype=torch.bool)
+    model.fit_shortcuts(images, presence)
+
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
 def test_decoding_looks_at_neighbours() -> None:
     """Waves longer than a block: what two latents of 32 numbers leave open, neighbours say.
 
