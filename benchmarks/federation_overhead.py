@@ -62,6 +62,7 @@ def in_process(images: Path, study: Settings) -> tuple[Ensemble, int]:
         classes=study.classes,
         positive=study.task.positive,
         grid=study.grid,
+        mask_labels=study.cohort.mask_labels,
         intensity=study.intensity,
         classifier=study.classifier,
         federated=study.federated,

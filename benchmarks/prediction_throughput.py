@@ -44,6 +44,7 @@ def untrained(study: Settings) -> Ensemble:
         threshold=0.5,
         sequences=study.cohort.sequences,
         grid=study.grid,
+        mask_labels=study.cohort.mask_labels,
         intensity=study.intensity,
         classifier=study.classifier,
     )

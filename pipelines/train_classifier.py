@@ -122,6 +122,7 @@ def run(
                 classes=cohort.labels[task.label],
                 positive=task.positive,
                 grid=grid,
+                mask_labels=cohort.mask_labels,
                 intensity=intensity,
                 classifier=classifier,
                 federated=federated,

@@ -6,7 +6,8 @@ The scans come as a table, one row each:
     scan_id        needed where a patient has several scans
     <sequences>    a path for each sequence that the classifier looks at, empty where it is missing;
                    or one column `image` of files that hold the sequences as channels, in order
-    mask           needed where the classifier's grid is centred on the tumour; 0 outside of it
+    mask           needed where the classifier's grid is centred on the tumour; inside it are the
+                   values that its study took, as a rule all but 0
     brain_mask     needed where the classifier's scans were stripped of the skull; 0 outside
 
 Paths are relative to the table. Other columns are not looked at; no label is needed.
@@ -68,7 +69,7 @@ def read_table(table: Path, config: ClassifierConfig, *, columns: Mapping[str, s
         codes={},
         sequences=config.sequences,
         has_mask=needs_mask(config),
-        mask_labels=None,
+        mask_labels=config.mask_labels if needs_mask(config) else None,
         has_brain_mask=needs_brain_mask(config),
         labels={config.label: config.classes},
         label_unit="scan",
@@ -165,7 +166,7 @@ def _batches(
             channels=channels,
             grid=config.grid,
             intensity=config.intensity,
-            mask_labels=None,
+            mask_labels=config.mask_labels,
         )
         # As an image set keeps them, so that a scan of the study has the study's probability.
         batch.append(voxels[: len(config.sequences)].astype(np.float16))

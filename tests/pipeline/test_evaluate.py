@@ -35,6 +35,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         threshold=0.5,
         sequences=("t1",),
         grid=settings.grid,
+        mask_labels=None,
         intensity=settings.intensity,
         classifier=settings.classifier,
     )

@@ -17,6 +17,7 @@ from sitesynth.inference import predict_files, predict_table, read_table
 from sitesynth.preprocessing.scans import preprocess_site
 from sitesynth.settings import CohortSettings
 from sitesynth.storage import digest_of_file
+from sitesynth.volumes import Volume, write_nifti
 from tests.unit.tiny_models import tiny_ensemble, tiny_ensemble_of_three, write_tiny_scan
 
 
@@ -37,9 +38,9 @@ def rows(tmp_path: Path) -> Rows:
     return found
 
 
-def write_table(folder: Path, rows: Rows) -> Path:
-    pd.DataFrame(rows).to_csv(folder / "scans.csv", index=False)
-    return folder / "scans.csv"
+def write_table(folder: Path, rows: Rows, name: str = "scans") -> Path:
+    pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
+    return folder / f"{name}.csv"
 
 
 def predict(ensemble: Ensemble, table: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
@@ -180,6 +181,24 @@ def test_a_classifier_that_looks_at_tumours_asks_where_they_are(rows: Rows, tmp_
     found = predict(centred, write_table(tmp_path, [row | {"mask": ""} for row in rows]))
     plain = predict(tiny_ensemble(), write_table(tmp_path, rows))
     assert found.equals(plain)
+
+
+def test_inside_a_mask_are_the_values_that_were_so_in_the_study(rows: Rows, tmp_path: Path) -> None:
+    """1 is the tumour and 2 something at the other end, which would pull the grid's centre over."""
+    values = np.zeros((12, 12, 10), np.float32)
+    values[2:5, 2:5, 2:5] = 1
+    for name, elsewhere in (("tumour", 0), ("both", 2)):
+        values[8:11, 8:11, 7:9] = elsewhere
+        write_nifti(tmp_path / f"{name}.nii", Volume(values, np.eye(4)), dtype=np.float32)
+    tumour, both = (
+        write_table(tmp_path, [row | {"mask": f"{name}.nii"} for row in rows[:1]], name)
+        for name in ("tumour", "both")
+    )
+    told, blind = tiny_ensemble(region="tumour", mask_labels=(1,)), tiny_ensemble(region="tumour")
+
+    assert predict(told, both).equals(predict(told, tumour))
+    assert predict(told, both).equals(predict(blind, tumour))
+    assert not predict(blind, both).equals(predict(blind, tumour))
 
 
 def test_one_picture_may_hold_all_sequences(tmp_path: Path) -> None:

@@ -98,10 +98,13 @@ def write_tiny_bundle(folder: Path, generator: Generator) -> Path:
 
 
 def tiny_ensemble(
-    grid: tuple[int, ...] = (8, 8, 4), region: Literal["head", "tumour"] = "head"
+    grid: tuple[int, ...] = (8, 8, 4),
+    region: Literal["head", "tumour"] = "head",
+    mask_labels: tuple[int, ...] | None = None,
 ) -> Ensemble:
     """Return two untrained classifiers of t1 and flair, of a positive class."""
-    return _tiny_ensemble(grid, region, "idh", ("wildtype", "mutant"), "mutant", 0.5)
+    classes = ("wildtype", "mutant")
+    return _tiny_ensemble(grid, region, "idh", classes, "mutant", 0.5, mask_labels)
 
 
 def tiny_ensemble_of_three() -> Ensemble:
@@ -117,6 +120,7 @@ def _tiny_ensemble(
     classes: tuple[str, ...],
     positive: str | None,
     threshold: float | None,
+    mask_labels: tuple[int, ...] | None = None,
 ) -> Ensemble:
     settings = ClassifierSettings(
         init_features=8,
@@ -138,6 +142,7 @@ def _tiny_ensemble(
         threshold=threshold,
         sequences=("t1", "flair"),
         grid=GridSettings(region=region, shape=grid, spacing_mm=None, registration=None),
+        mask_labels=mask_labels,
         intensity=IntensitySettings(
             bias_field=None,
             foreground="head",

@@ -42,6 +42,9 @@ class ClassifierConfig(Section):
     sequences: Annotated[tuple[str, ...], Field(strict=False)]
     """Input channels in order."""
     grid: GridSettings
+    mask_labels: Annotated[tuple[int, ...], Field(strict=False)] | None
+    """Values of a mask that are inside it, where the grid is centred on it; None takes every value
+    above 0."""
     intensity: IntensitySettings
     classifier: ClassifierSettings
 

@@ -66,7 +66,15 @@ def run(*, kit: Path, params: Path, out: Path, resume: bool) -> None:
         job = Path(name) / "federated"
         write_job(job, plan, initial, resume=resume)
         best, events = run_deployed(plan, job, kit, Path(name) / "result")
-    write_ensemble(out, conclude(plan, best, events, grid=study.grid, intensity=study.intensity))
+    ensemble = conclude(
+        plan,
+        best,
+        events,
+        grid=study.grid,
+        mask_labels=study.cohort.mask_labels,
+        intensity=study.intensity,
+    )
+    write_ensemble(out, ensemble)
     traffic = summarize_traffic(plan, events)
     write_json(out / "traffic.json", traffic)
     summary = {"out": str(out), "bytes": traffic["bytes"], "absences": traffic["absences"]}

@@ -76,6 +76,7 @@ def conclude(
     events: Sequence[Event],
     *,
     grid: GridSettings,
+    mask_labels: tuple[int, ...] | None,
     intensity: IntensitySettings,
 ) -> Ensemble:
     """Return the classifier that a federation has trained.
@@ -84,8 +85,9 @@ def conclude(
         plan: What was trained.
         best: By member, its best weights.
         events: What the hub wrote down; the sites' score of all members decides the threshold.
-        grid: How scans were brought to their grid; kept with the classifier.
-        intensity: How intensities were brought to [0, 1]; kept with the classifier.
+        grid: How scans were brought to their grid; kept with the classifier, as the next two are.
+        mask_labels: Values of a mask that are inside it; None takes every value above 0.
+        intensity: How intensities were brought to [0, 1].
     """
     members = []
     for number in sorted(best):
@@ -107,6 +109,7 @@ def conclude(
         threshold=choose_threshold(pooled),
         sequences=plan.sequences,
         grid=grid,
+        mask_labels=mask_labels,
         intensity=intensity,
         classifier=plan.classifier,
     )
@@ -179,5 +182,7 @@ def fit_federation(
         standings=standings,
         on_event=heard,
     )
-    ensemble = conclude(plan, best, events, grid=grid, intensity=intensity)
+    ensemble = conclude(
+        plan, best, events, grid=grid, mask_labels=cohort.mask_labels, intensity=intensity
+    )
     return ensemble, summarize_traffic(plan, events)

@@ -53,6 +53,7 @@ def fit_strategy(
     classes: Sequence[str],
     positive: str | None,
     grid: GridSettings,
+    mask_labels: tuple[int, ...] | None,
     intensity: IntensitySettings,
     classifier: ClassifierSettings,
     federated: FederatedSettings,
@@ -70,8 +71,9 @@ def fit_strategy(
         label: The task's label column.
         classes: Its classes, in order.
         positive: The class whose probability is predicted; None predicts every class.
-        grid: How scans were brought to their grid; kept with the classifier.
-        intensity: How intensities were brought to [0, 1]; kept with the classifier.
+        grid: How scans were brought to their grid; kept with the classifier, as the next two are.
+        mask_labels: Values of a mask that are inside it; None takes every value above 0.
+        intensity: How intensities were brought to [0, 1].
         classifier: The `classifier` section of params.yaml.
         federated: The `federated` section of params.yaml.
         seed: Root seed of the study.
@@ -117,6 +119,7 @@ def fit_strategy(
         threshold=choose_threshold(pooled),
         sequences=first.sequences,
         grid=grid,
+        mask_labels=mask_labels,
         intensity=intensity,
         classifier=classifier,
     )

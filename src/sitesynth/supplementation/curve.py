@@ -115,6 +115,7 @@ def read_material(
             threshold=0.5,
             sequences=cohort.sequences,
             grid=grid,
+            mask_labels=cohort.mask_labels,
             intensity=intensity,
             classifier=classifier,
         ),

@@ -234,7 +234,14 @@ def test_a_deployment_gives_the_weights_of_one_process(
     best, events = run_deployed(
         plan, tmp_path / "federated", deployment.kits / ADMIN, tmp_path / "result"
     )
-    found = conclude(plan, best, events, grid=study.grid, intensity=study.intensity)
+    found = conclude(
+        plan,
+        best,
+        events,
+        grid=study.grid,
+        mask_labels=study.cohort.mask_labels,
+        intensity=study.intensity,
+    )
     expected = tiny.fit_in_process(images, study, [])
 
     assert found.config == expected.config
@@ -291,7 +298,14 @@ def test_a_restarted_hub_goes_on(images: Path, tmp_path: Path) -> None:
         best, events = run_deployed(
             plan, tmp_path / "second/federated", there.kits / ADMIN, tmp_path / "found"
         )
-    found = conclude(plan, best, events, grid=study.grid, intensity=study.intensity)
+    found = conclude(
+        plan,
+        best,
+        events,
+        grid=study.grid,
+        mask_labels=study.cohort.mask_labels,
+        intensity=study.intensity,
+    )
     expected = tiny.fit_in_process(images, study, [])
 
     assert events[0] == {"event": "resumed", "member": 0, "number": number}

@@ -97,6 +97,7 @@ def fit_in_process(images: Path, study: Settings, steps: list[Any]) -> Any:
         classes=study.classes,
         positive=study.task.positive,
         grid=study.grid,
+        mask_labels=study.cohort.mask_labels,
         intensity=study.intensity,
         classifier=study.classifier,
         federated=study.federated,
