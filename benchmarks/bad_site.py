@@ -2,16 +2,19 @@
 
 The synthetic pool of the study in this folder, in which one site's labels are permuted: what a
 generator draws that was trained on noise labels, its images left as they are. The tuner knows
-nothing of it, and judges mixes by the training sites' validation scans as ever.
+nothing of it, and judges mixes by the training sites' validation scans as ever. Each training site
+in turn is the bad one, and once none is; each of these several times, from the root seed of the
+study onwards, which changes the labels' order, every training's randomness and the sampler's.
 
-    PYTHONPATH=src OMP_NUM_THREADS=1 python -m benchmarks.bad_site --site alder --trials 24
+    PYTHONPATH=src OMP_NUM_THREADS=1 python -m benchmarks.bad_site --seeds 2 --out bad-site.jsonl
 
-Needs `dvc repro sample` before it. Three minutes on an idle core; prints shares, and writes
-docs/images/bad-site.png.
+Needs `dvc repro sample package` before it. A search takes a minute and a half of an idle core;
+those that the file holds are not done again. Prints a table, and writes docs/images/bad-site.png.
 """
 
 import argparse
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,8 +36,7 @@ __all__ = ["main", "permute_labels", "shares_of"]
 
 FIGURE: Final = Path("docs/images/bad-site.png")
 
-NUM_RANDOM: Final = 8
-"""Of the trials: the tuner learns nothing from fewer, and a third of a budget is customary."""
+Json = Mapping[str, Any]
 
 
 def permute_labels(examples: Examples, *, rng: torch.Generator) -> Examples:
@@ -53,8 +55,8 @@ def shares_of(mix: Mix) -> dict[str, float]:
     }
 
 
-def open_bad(study: Settings, root: Path, site: str) -> MixingProblem:
-    """Open the study's problem with one site's labels permuted."""
+def open_bad(study: Settings, root: Path, bad: str | None) -> MixingProblem:
+    """Open the study's problem, one site's labels permuted."""
     problem = open_problem(
         images=root / "data/images",
         synthetic=root / "data/synthetic",
@@ -66,69 +68,104 @@ def open_bad(study: Settings, root: Path, site: str) -> MixingProblem:
         mixing=study.mixing,
         seed=study.seed,
     )
-    noise = permute_labels(problem.pool[site], rng=seeds.generator(study.seed, "bad-site", site))
-    return replace(problem, pool={**problem.pool, site: noise})
+    if bad is None:
+        return problem
+    noise = permute_labels(problem.pool[bad], rng=seeds.generator(study.seed, "bad-site", bad))
+    return replace(problem, pool={**problem.pool, bad: noise})
 
 
-def draw(found: Mapping[str, Any], site: str) -> Figure:
-    """Draw what every trial gave the site and lost by it, and each site's share at the end."""
+def tune(study: Settings, root: Path, bad: str | None) -> Json:
+    """Search for the mix as the study would."""
+    with TemporaryDirectory() as folder:
+        return tune_mix(
+            lambda: open_bad(study, root, bad),
+            scans={
+                site: read_json(root / "bundles" / site / "card.json")["training"][
+                    "scans_per_class"
+                ]
+                for site in study.sites.training
+            },
+            settings=study.mixing,
+            address=f"journal:{folder}/trials.log",
+            name="bad-site",
+            seed=study.seed,
+        )
+
+
+def draw(searches: Sequence[Json], sites: Sequence[str]) -> Figure:
+    """Draw the first search's trials, and every search's share of each site."""
     figure = Figure(figsize=(8.0, 3.4), layout="constrained")
     of_trials, of_sites = figure.subplots(1, 2)
-    equal, tuned = (shares_of(found["mixes"][name]) for name in ("equal", "tuned"))
-    for trial in found["trials"]:
+    first = searches[0]
+    for trial in first["found"]["trials"]:
         if trial["validation_loss"] is not None:
             face = "C0" if trial["state"] == "complete" else "none"
-            x = shares_of(trial["counts"])[site]
-            of_trials.plot(x, trial["validation_loss"], "o", color="C0", markerfacecolor=face)
-    for share, name, dashes in ((equal[site], "equal", ":"), (tuned[site], "tuned", "-")):
-        of_trials.axvline(share, color="0.3", linestyle=dashes, label=f"{name}: {share:.2f}")
+            x, y = shares_of(trial["counts"])[first["bad"]], trial["validation_loss"]
+            of_trials.plot(x, y, "o", color="C0", markerfacecolor=face)
+            of_trials.annotate(trial["name"] or "proposed", (x, y), fontsize=7, rotation=20)
+    of_trials.margins(0.2)
     of_trials.set(
-        xlabel=f"share of {site}, whose labels are noise",
+        xlabel=f"share of {first['bad']}, whose labels are noise",
         ylabel="validation loss",
-        title="trials; hollow: pruned",
+        title="one search: trials; hollow: pruned",
     )
-    of_trials.legend()
-    places = range(len(tuned))
-    of_sites.bar(places, tuned.values(), color=["C3" if name == site else "C0" for name in tuned])
-    of_sites.axhline(1 / len(tuned), color="0.3", linestyle=":", label="equal share")
-    of_sites.set_xticks(places, list(tuned))
-    of_sites.set(ylabel="share of the tuned mix", title="what each site gives")
+    for place, site in enumerate(sites):
+        for shift, colour, bad, label in (
+            (-0.15, "C0", None, "honest labels everywhere"),
+            (0.15, "C3", site, "this site's labels are noise"),
+        ):
+            shares = [
+                shares_of(search["found"]["mixes"]["tuned"])[site]
+                for search in searches
+                if search["bad"] == bad
+            ]
+            of_sites.plot(
+                [place + shift] * len(shares), shares, "o", color=colour, alpha=0.6,
+                label=None if place else label,
+            )  # fmt: skip
+    of_sites.axhline(1 / len(sites), color="0.3", linestyle=":", label="equal share")
+    of_sites.set_xticks(range(len(sites)), list(sites))
+    of_sites.set(ylabel="share of the tuned mix", title="every search", ylim=(-0.03, 1))
     of_sites.legend()
     return figure
+
+
+def show(search: Json) -> str:
+    """Return a search's row of the table."""
+    found = search["found"]
+    losses = {entry["name"]: entry["validation_loss"] for entry in found["finalists"]}
+    best = found["best"]
+    shares = " | ".join(f"{share:.2f}" for share in shares_of(best["counts"]).values())
+    return (
+        f"| {search['bad'] or 'none'} | {search['seed']} | {best['name']} | {shares} "
+        f"| {losses['equal']:.3f} | {best['validation_loss']:.3f} |"
+    )
 
 
 def main() -> None:
     """Tune, print, draw."""
     parser = argparse.ArgumentParser(description="Tune the mix with one bad site.")
-    parser.add_argument("--site", required=True)
-    parser.add_argument("--trials", type=int, required=True)
+    parser.add_argument("--seeds", type=int, required=True, help="searches of each kind")
+    parser.add_argument("--out", type=Path, required=True, help="file of searches, a line each")
     parser.add_argument("--root", type=Path, default=Path(), help="folder with the study's data/")
     told = parser.parse_args()
     study = load_settings(Path("params.yaml"))
-    mixing = study.mixing.model_copy(update={"num_trials": told.trials, "num_random": NUM_RANDOM})
-    study = study.model_copy(update={"mixing": mixing})
-    with TemporaryDirectory() as folder:
-        found = tune_mix(
-            lambda: open_bad(study, told.root, told.site),
-            scans={
-                site: read_json(told.root / "bundles" / site / "card.json")["training"][
-                    "scans_per_class"
-                ]
-                for site in study.sites.training
-            },
-            settings=mixing,
-            address=f"journal:{folder}/trials.log",
-            name="bad-site",
-            seed=study.seed,
-        )
-    for finalist in found["finalists"]:
-        shares = ", ".join(f"{s} {share:.2f}" for s, share in shares_of(finalist["counts"]).items())
-        print(
-            f"{finalist['name']:>12}: {shares}; validation loss {finalist['validation_loss']:.3f}"
-        )
-    print(f"tuned: {found['best']['name']}; equal share {1 / len(study.sites.training):.2f}")
+    sites = study.sites.training
+    lines = told.out.read_text().splitlines() if told.out.exists() else []
+    done = {(search["bad"], search["seed"]): search for search in map(json.loads, lines)}
+    print("| bad site | seed | tuned mix |", " | ".join(sites), "| loss, equal | loss, tuned |")
+    for number in range(told.seeds):
+        seeded = study.model_copy(update={"seed": study.seed + number})
+        for bad in (*sites, None):
+            key = (bad, seeded.seed)
+            if key not in done:
+                found = tune(seeded, told.root, bad)
+                done[key] = {"bad": bad, "seed": seeded.seed, "found": found}
+                with told.out.open("a") as file:
+                    file.write(json.dumps(done[key]) + "\n")
+            print(show(done[key]), flush=True)
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
-    draw(found, told.site).savefig(FIGURE, dpi=110)
+    draw(list(done.values()), sites).savefig(FIGURE, dpi=110)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,9 @@ def test_every_trial_becomes_a_run_and_the_search_is_drawn(study: Path, journals
             for name, n in counts.items()
         }
         assert [step for step, _ in event["metrics"]] == [step for step, _ in trial["looks"]]
-    assert [event["tags"]["mix"] for event in nested][:3] == ["equal", "proportional", "proposed"]
+    assert [event["tags"]["mix"] for event in nested] == [
+        "equal", "proportional", "without-alder", "without-birch", "proposed"
+    ]  # fmt: skip
     assert pictures == {"history.png", "slice.png", "importance.png", "contour.png"}
 
 

@@ -52,15 +52,16 @@ def choose_finalists(
     """Return the fixed mixes and those of the best trials, by name; each mix once."""
     chosen = dict(fixed)
     complete = [
-        (trial.value, number, mix_of_trial(trial.params, max_total=settings.max_total))
+        (trial.value, number, trial)
         for number, trial in enumerate(ended_trials(study))
-        if trial.state is optuna.trial.TrialState.COMPLETE and name_of_trial(trial) is None
+        if trial.state is optuna.trial.TrialState.COMPLETE
     ]
-    for _, number, mix in sorted(complete, key=lambda entry: entry[:2]):
+    for _, number, trial in sorted(complete, key=lambda entry: entry[:2]):
         if len(chosen) == len(fixed) + settings.num_finalists:
             break
+        mix = mix_of_trial(trial.params, max_total=settings.max_total)
         if mix not in chosen.values():
-            chosen[f"trial-{number}"] = mix
+            chosen[name_of_trial(trial) or f"trial-{number}"] = mix
     return chosen
 
 

@@ -1,8 +1,12 @@
 """The search for a mix: trials of an Optuna study, one short training each.
 
-The equal mix is the first trial and the proportional one the second; neither is ever pruned. Every
-trial starts from the same weights and draws batches by the same seed, so that two trials differ by
-their mix alone.
+The first trials have names: the equal mix, the proportional one, and for each site the equal mix of
+the others. The last say most about a site whose synthetic scans do harm, and a sampler of cells one
+by one would hardly ever propose them. None of these is pruned. Every trial starts from the same
+weights and draws batches by the same seed, so that two trials differ by their mix alone.
+
+Others are pruned in the second half of their training only: before, the order of losses says little
+about the order at the end (docs/results.md, One bad site).
 
 The sampler starts anew before each trial, from a seed that depends on how many trials have ended.
 So a search that was killed goes on as if it had not been: the trial that was lost is proposed
@@ -40,8 +44,8 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 POLL_S = 1.0
 
 NAME, SITES, SKIPPED = "name", "sites", "skipped"
-"""What a trial is told beside its counts: its name if its mix is a fixed one, each site's loss, and
-why it was not trained."""
+"""What a trial is told beside its counts: its name if its mix has one, each site's loss, and why it
+was not trained."""
 
 Opener = Callable[[], MixingProblem]
 
@@ -71,7 +75,7 @@ def settled_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def name_of_trial(trial: FrozenTrial) -> str | None:
-    """Return the name of a trial's mix if it is a fixed one."""
+    """Return the name of a trial's mix if it was not proposed by the sampler."""
     name: str | None = trial.user_attrs.get(NAME)
     return name
 
@@ -88,7 +92,7 @@ def mix_of_trial(params: Mapping[str, int], *, max_total: int) -> Mix:
 def search(
     opener: Opener,
     problem: MixingProblem,
-    fixed: Mapping[str, Mix],
+    named: Mapping[str, Mix],
     *,
     settings: MixingSettings,
     address: str,
@@ -101,7 +105,7 @@ def search(
     Args:
         opener: Loads what the hub has, in each further process.
         problem: What it has loaded in this one.
-        fixed: Mixes to try first, by name.
+        named: Mixes to try first, by name.
         settings: The `mixing` section of params.yaml.
         address: Where trials are kept; see `open_storage`.
         name: Of the study in that storage; a search of other inputs has another one.
@@ -118,12 +122,12 @@ def search(
     mend_journal(address)
     study = open_study(address, name)
     fail_running(study)
-    if settings.num_workers > 1 and not _is_done(study, fixed, settings):
+    if settings.num_workers > 1 and not _is_done(study, named, settings):
         context = multiprocessing.get_context("spawn")
         workers = [
             context.Process(
                 target=work,
-                args=(opener, fixed),
+                args=(opener, named),
                 kwargs={
                     "settings": settings,
                     "address": address,
@@ -148,14 +152,14 @@ def search(
         # What a killed worker was at is lost; the rest is done here.
         mend_journal(address)
         fail_running(study)
-    run_trials(study, problem, fixed, settings, seed=seed, worker=0, on_progress=on_progress)
+    run_trials(study, problem, named, settings, seed=seed, worker=0, on_progress=on_progress)
     on_progress(study)
     return study
 
 
 def work(
     opener: Opener,
-    fixed: Mapping[str, Mix],
+    named: Mapping[str, Mix],
     *,
     settings: MixingSettings,
     address: str,
@@ -166,20 +170,20 @@ def work(
     """Try mixes in a process of its own, beside others, for as long as its parent lives."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.num_workers))
-    run_trials(open_study(address, name), opener(), fixed, settings, seed=seed, worker=worker)
+    run_trials(open_study(address, name), opener(), named, settings, seed=seed, worker=worker)
 
 
 def run_trials(
     study: optuna.Study,
     problem: MixingProblem,
-    fixed: Mapping[str, Mix],
+    named: Mapping[str, Mix],
     settings: MixingSettings,
     *,
     seed: int,
     worker: int,
     on_progress: Callable[[optuna.Study], None] = lambda study: None,
 ) -> None:
-    """Try mixes in this process until there are enough trials; worker 0 sees to the fixed ones."""
+    """Try mixes in this process until there are enough trials; worker 0 sees to the named ones."""
     bounds = pool_of(problem.pool, problem.classes)
 
     def objective(trial: optuna.Trial) -> float:
@@ -190,15 +194,17 @@ def run_trials(
         }
         return judge(trial, mix_of_trial(params, max_total=settings.max_total), problem, settings)
 
-    while not _is_done(study, fixed if worker == 0 else {}, settings):
+    while not _is_done(study, named if worker == 0 else {}, settings):
         if worker == 0:
-            _enqueue_next(study, fixed)
+            _enqueue_next(study, named)
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=settings.num_random,
             multivariate=True,
             seed=seeds.derive_seed(seed, "mixing", worker, len(ended_trials(study))) % 2**32,
         )
-        study.pruner = optuna.pruners.MedianPruner(n_startup_trials=settings.num_random)
+        study.pruner = optuna.pruners.MedianPruner(
+            n_startup_trials=settings.num_random, n_warmup_steps=settings.num_steps // 2
+        )
         study.optimize(objective, n_trials=1)
         on_progress(study)
 
@@ -209,16 +215,16 @@ def judge(trial: optuna.Trial, mix: Mix, problem: MixingProblem, settings: Mixin
     Raises:
         TrialPruned: If the mix is too small to try, or does not look promising.
     """
-    is_fixed = NAME in trial.user_attrs
+    is_named = NAME in trial.user_attrs
     fewest = min(per_class(mix).values())
-    if not is_fixed and fewest < settings.min_per_class:
+    if not is_named and fewest < settings.min_per_class:
         trial.set_user_attr(SKIPPED, f"{fewest} scans of a class")
         raise optuna.TrialPruned
 
     def on_step(step: int, told: Mapping[str, float]) -> None:
         if "validation_loss" in told:
             trial.report(told["validation_loss"], step)
-            if not is_fixed and step < settings.num_steps and trial.should_prune():
+            if not is_named and step < settings.num_steps and trial.should_prune():
                 raise optuna.TrialPruned
 
     loss, scores = try_mix(problem, mix, member=0, on_step=on_step)
@@ -240,20 +246,20 @@ def fail_running(study: optuna.Study) -> None:
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _is_done(study: optuna.Study, fixed: Mapping[str, Mix], settings: MixingSettings) -> bool:
+def _is_done(study: optuna.Study, named: Mapping[str, Mix], settings: MixingSettings) -> bool:
     ended = ended_trials(study)
     names = {name_of_trial(trial) for trial in ended}
-    return len(ended) >= settings.num_trials and set(fixed) <= names
+    return len(ended) >= settings.num_trials and set(named) <= names
 
 
-def _enqueue_next(study: optuna.Study, fixed: Mapping[str, Mix]) -> None:
-    """Put the first fixed mix that nobody has tried, or is trying, at the head of the queue."""
+def _enqueue_next(study: optuna.Study, named: Mapping[str, Mix]) -> None:
+    """Put the first named mix that nobody has tried, or is trying, at the head of the queue."""
     tried = {
         name_of_trial(trial)
         for trial in study.get_trials(deepcopy=False)
         if trial.state is not TrialState.FAIL
     }
-    for name, mix in fixed.items():
+    for name, mix in named.items():
         if name not in tried:
             params = {f"{s}/{c}": count for s, counts in mix.items() for c, count in counts.items()}
             study.enqueue_trial(params, user_attrs={NAME: name})

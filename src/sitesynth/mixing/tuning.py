@@ -14,6 +14,7 @@ from sitesynth.strategies.mixes import (
     PROPORTIONAL,
     Mix,
     equal_mix,
+    mixes_without,
     pool_of,
     proportional_mix,
 )
@@ -65,7 +66,7 @@ def tune_mix(
     study = search(
         opener,
         problem,
-        fixed,
+        {**fixed, **mixes_without(pool, max_total=settings.max_total)},
         settings=settings,
         address=address,
         name=name,

@@ -45,10 +45,12 @@ class MixingSettings(Section):
     """How the hub finds the mix: the synthetic scans of each site and class to learn from."""
 
     num_trials: Annotated[int, Field(ge=0)]
-    """Mixes tried, the equal and the proportional one among them; 0 takes the equal mix untried."""
+    """Mixes tried. Among them, and if need be beyond this number: the equal one, the proportional
+    one, and the equal one without each site in turn. 0 takes the equal mix untried."""
 
     num_random: Count
-    """Trials before the sampler proposes mixes by what it has seen, and before any is pruned."""
+    """Trials, those named above among them, before the sampler proposes mixes by what it has seen,
+    and before any is pruned."""
 
     max_total: Count
     """Budget: most synthetic scans of a mix, all sites and classes together."""
@@ -60,7 +62,8 @@ class MixingSettings(Section):
     """Optimizer steps of a trial's classifier, and of those that the finalists are judged by."""
 
     validate_every: Count
-    """Steps between looks at the sites' validation, at which a trial may be pruned."""
+    """Steps between looks at the sites' validation, at which a trial may be pruned in its second
+    half."""
 
     num_finalists: Count
     """Best trials that are trained again, beside the equal and the proportional mix."""

@@ -22,6 +22,7 @@ __all__ = [
     "equal_mix",
     "fit_budget",
     "mix_of",
+    "mixes_without",
     "per_class",
     "pool_of",
     "proportional_mix",
@@ -59,6 +60,19 @@ def equal_mix(pool: Mix, *, max_total: int) -> Mix:
     cells = [count for counts in pool.values() for count in counts.values()]
     count = min(max_total // len(cells), *cells)
     return {site: dict.fromkeys(counts, count) for site, counts in pool.items()}
+
+
+def mixes_without(pool: Mix, *, max_total: int) -> dict[str, Mix]:
+    """Return, by name, the equal mix of all sites but one, for each of them; of one site, none."""
+    if len(pool) == 1:
+        return {}
+    mixes: dict[str, Mix] = {}
+    for left_out in sorted(pool):
+        others = {site: counts for site, counts in pool.items() if site != left_out}
+        nothing = dict.fromkeys(pool[left_out], 0)
+        equal = equal_mix(others, max_total=max_total)
+        mixes[f"without-{left_out}"] = {site: equal.get(site, nothing) for site in pool}
+    return mixes
 
 
 def proportional_mix(pool: Mix, scans: Mix, *, max_total: int) -> Mix:

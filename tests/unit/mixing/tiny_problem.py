@@ -27,7 +27,7 @@ CLASSIFIER = ClassifierSettings(
 )
 
 MIXING = MixingSettings(
-    num_trials=6,
+    num_trials=7,
     num_random=3,
     max_total=120,
     min_per_class=4,

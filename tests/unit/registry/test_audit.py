@@ -38,10 +38,14 @@ def reproduce(root: Path, *, seed: int = 1, code: str = "x = 1\n", model: str = 
     """Write what a `dvc repro` leaves: files, params.yaml, and a dvc.lock that agrees with them."""
     write_text(root / "params.yaml", f"seed: {seed}\n")
     write_text(root / "src/training.py", code)
+    write_text(root / "data/table.csv", "p1\n")
     write_text(root / MODEL / "seed_0.safetensors", model)
     entry = {
         "cmd": "python -m pipelines.train_classifier",
-        "deps": [{"path": "src/training.py", "md5": dvc_digest_of_file(root / "src/training.py")}],
+        "deps": [
+            {"path": path, "md5": dvc_digest_of_file(root / path)}
+            for path in ("src/training.py", "data/table.csv")
+        ],
         "params": {"params.yaml": {"seed": seed}},
         "outs": [{"path": MODEL, "md5": dvc_digest(root / MODEL)}],
     }
@@ -91,6 +95,7 @@ def test_a_study_that_was_just_reproduced_agrees(mlruns: Mlruns) -> None:
     [
         ("src/training.py", "x = 2\n", "code src/training.py"),
         ("params.yaml", "seed: 2\n", "params seed"),
+        ("data/table.csv", "p2\n", "data data/table.csv"),
     ],
 )
 def test_what_was_changed_since_makes_version_and_run_stale(
@@ -118,6 +123,19 @@ def test_a_version_of_an_earlier_reproduction_names_what_was_other_then(mlruns: 
         f"{STAGE} makes other files now",
         "changed since: code src/training.py",
     )
+
+
+def test_every_version_that_is_stale_is_named(mlruns: Mlruns) -> None:
+    """The one of before, and the one that was made last."""
+    for model in ("old weights", "new weights"):
+        reproduce(Path(), model=model)
+        submit(mlruns)
+    Path("src/training.py").write_text("x = 2\n")
+
+    assert [finding.subject for finding in audit(mlruns, "s", Path())] == [
+        "generator-alder version 1",
+        "generator-alder version 2",
+    ]
 
 
 def test_the_same_bytes_by_other_code_are_no_finding(mlruns: Mlruns) -> None:

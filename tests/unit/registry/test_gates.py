@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sitesynth import seeds
+from sitesynth.evaluation.intervals import auc_interval
 from sitesynth.registry.gates import Gate, gates_of_classifier, gates_of_generator, refusals
 from sitesynth.settings import RegistrySettings
 
@@ -56,6 +59,21 @@ def test_an_interval_that_touches_the_limit_does_not_pass() -> None:
     (gate,) = judged("federated", comparison(low=0.5))
 
     assert gate.value == [0.5, 0.9]
+
+
+def test_what_learned_shuffled_labels_passes_by_chance_only() -> None:
+    """It ranks patients at random; the far end of a 95 % interval is above 0.5 in 1 of 40."""
+    rng = seeds.numpy_generator(0, "shuffled")
+    labels = np.arange(180) % 2 == 1
+    passed = 0
+    for _ in range(400):
+        interval = auc_interval(labels, rng.random(180))
+        assert interval is not None
+        found = {"value": 0.5, "low": interval.low, "high": interval.high}
+        passed += not judged("synthetic", comparison(auc=found))
+
+    # Ten are expected; more than twenty come once in a thousand.
+    assert passed <= 20
 
 
 def test_an_inferior_classifier_does_not_pass() -> None:

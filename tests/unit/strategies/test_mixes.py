@@ -9,6 +9,7 @@ from sitesynth.strategies.mixes import (
     equal_mix,
     fit_budget,
     mix_of,
+    mixes_without,
     pool_of,
     proportional_mix,
     take,
@@ -39,6 +40,18 @@ def test_the_equal_mix_is_bounded_by_budget_and_by_the_smallest_pool() -> None:
     """24 among 4 is 6, which birch just has; 20 among 4 is 5."""
     assert {n for counts in equal_mix(POOL, max_total=100).values() for n in counts.values()} == {6}
     assert {n for counts in equal_mix(POOL, max_total=20).values() for n in counts.values()} == {5}
+
+
+def test_each_site_is_left_out_of_the_equal_mix_of_the_others() -> None:
+    """Alder alone has ten of each, and room for eight; birch alone six of its scarcer class."""
+    assert mixes_without(POOL, max_total=16) == {
+        "without-alder": {"alder": {"dark": 0, "bright": 0}, "birch": {"dark": 6, "bright": 6}},
+        "without-birch": {"alder": {"dark": 8, "bright": 8}, "birch": {"dark": 0, "bright": 0}},
+    }
+
+
+def test_the_only_site_is_not_left_out() -> None:
+    assert mixes_without({"alder": POOL["alder"]}, max_total=16) == {}
 
 
 def test_the_proportional_mix_follows_the_training_scans() -> None:
