@@ -2,8 +2,10 @@
 
 The best of a dozen noisy trials is mostly the luckiest. So the few best, and the fixed mixes, are
 trained with seeds that no trial used. A tried mix wins only if it beats the better fixed one by
-more than one standard error over seeds (the rule of Breiman et al., 1984, Section 3.4.3, for the
-simplest tree): what a dozen validation scans cannot tell apart stays as it is.
+more than one standard error (the rule of Breiman et al., 1984, Section 3.4.3, for the simplest
+tree): what a dozen validation scans cannot tell apart stays as it is. The error is that over seeds
+and that over sites, for the mix is meant for sites that are not here: a gain at one site that the
+others pay for is no gain.
 """
 
 import math
@@ -130,6 +132,12 @@ def winner_of(finalists: Sequence[Finalist], *, fixed: Collection[str]) -> Final
     """
     best = min(finalists, key=lambda finalist: finalist.mean)
     simple = min((f for f in finalists if f.name in fixed), key=lambda finalist: finalist.mean)
-    gains = [a - b for a, b in zip(simple.by_seed, best.by_seed, strict=True)]
-    error = statistics.stdev(gains) / math.sqrt(len(gains))
-    return best if statistics.fmean(gains) > error else simple
+    by_seed = [a - b for a, b in zip(simple.by_seed, best.by_seed, strict=True)]
+    by_site = [simple.sites[site] - loss for site, loss in best.sites.items()]
+    error = math.hypot(_standard_error(by_seed), _standard_error(by_site))
+    return best if statistics.fmean(by_seed) > error else simple
+
+
+def _standard_error(gains: Sequence[float]) -> float:
+    """Return the standard error of a mean; of one gain, which tells nothing of it, 0."""
+    return statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0

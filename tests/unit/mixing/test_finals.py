@@ -7,8 +7,9 @@ import pytest
 from sitesynth.mixing.finals import Finalist, winner_of
 
 
-def finalist(name: str, by_seed: Sequence[float]) -> Finalist:
-    return Finalist(name, {}, by_seed, {}, {})
+def finalist(name: str, by_seed: Sequence[float], *by_site: float) -> Finalist:
+    sites = dict(zip(("alder", "birch", "cedar"), by_site, strict=False))
+    return Finalist(name, {}, by_seed, sites, {})
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,24 @@ def test_the_better_fixed_mix_is_taken() -> None:
     ]
 
     assert winner_of(finalists, fixed=["equal", "proportional"]).name == "proportional"
+
+
+@pytest.mark.parametrize(
+    ("by_site", "winner"),
+    [
+        # Better by 0.10 everywhere.
+        ((0.50, 0.30, 0.40), "trial"),
+        # By 0.10 on average, with standard error 0.06.
+        ((0.40, 0.30, 0.50), "trial"),
+        # By 0.10 on average, with standard error 0.20: alder gains what the others pay.
+        ((0.10, 0.50, 0.60), "equal"),
+    ],
+)
+def test_a_gain_must_be_one_over_sites(by_site: Sequence[float], winner: str) -> None:
+    """Seeds agree on it to a hair."""
+    finalists = [
+        finalist("equal", (0.50, 0.50), 0.60, 0.40, 0.50),
+        finalist("trial", (0.40, 0.40), *by_site),
+    ]
+
+    assert winner_of(finalists, fixed=["equal"]).name == winner
