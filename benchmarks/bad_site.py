@@ -102,8 +102,9 @@ def draw(searches: Sequence[Json], sites: Sequence[str]) -> Figure:
             face = "C0" if trial["state"] == "complete" else "none"
             x, y = shares_of(trial["counts"])[first["bad"]], trial["validation_loss"]
             of_trials.plot(x, y, "o", color="C0", markerfacecolor=face)
-            of_trials.annotate(trial["name"] or "proposed", (x, y), fontsize=7, rotation=20)
-    of_trials.margins(0.2)
+            name = trial["name"] or "proposed"
+            of_trials.annotate(name, (x, y), (5, 4), textcoords="offset points", fontsize=7)
+    of_trials.margins(0.25, 0.1)
     of_trials.set(
         xlabel=f"share of {first['bad']}, whose labels are noise",
         ylabel="validation loss",
@@ -125,6 +126,7 @@ def draw(searches: Sequence[Json], sites: Sequence[str]) -> Figure:
             )  # fmt: skip
     of_sites.axhline(1 / len(sites), color="0.3", linestyle=":", label="equal share")
     of_sites.set_xticks(range(len(sites)), list(sites))
+    of_sites.set_xlim(-0.5, len(sites) - 0.5)
     of_sites.set(ylabel="share of the tuned mix", title="every search", ylim=(-0.03, 1))
     of_sites.legend()
     return figure
