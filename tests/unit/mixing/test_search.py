@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -22,6 +22,10 @@ from sitesynth.mixing.search import ended_trials, fail_running, mix_of_trial, op
 from sitesynth.mixing.tuning import tune_mix
 from sitesynth.strategies.mixes import per_class
 from tests.unit.mixing.tiny_problem import MIXING, POOL, SCANS, open_tiny
+
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 
 ROOT = Path(__file__).parents[3]
@@ -225,7 +229,7 @@ def test_two_workers_share_a_search(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_worker_that_is_killed_does_not_end_the_search(tmp_path: Path) -> None:
     """One of two is killed while it tries a mix; the trials it leaves are tried all the same."""
-    killed = []
+    killed: list[BaseProcess] = []
 
     def kill(study: optuna.Study) -> None:
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
