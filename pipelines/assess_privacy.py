@@ -39,7 +39,9 @@ def run(
     train, held_out = scans.in_split("train"), scans.in_split("validation")
     generator = read_generator(encoder, model)
     described = describe_real(train), describe_real(held_out)
-    asked = [str(name) or UNKNOWN for name in train.table[generator.config.label]]
+    # A pattern of findings that is not told of at all is drawn as one of unknown label.
+    told = {*generator.config.classes}
+    asked = [name if name in told else UNKNOWN for name in train.table[generator.config.label]]
     total = len(train) * privacy.samples_per_scan
     with tracked.progress(total, f"privacy of {site}") as show:
         synthetic = describe_synthetic(

@@ -2,7 +2,7 @@
 
 from pipelines._stage import In, Out, main
 from sitesynth.generators.bundle import bundle_digest, read_bundle
-from sitesynth.sampling import write_samples
+from sitesynth.sampling import counts_of, write_samples
 from sitesynth.settings import SamplingSettings
 from sitesynth.tracking import Run
 
@@ -18,7 +18,7 @@ def run(
 ) -> None:
     """Verify a bundle, and nothing else of its site; write synthetic scans."""
     generator = read_bundle(bundle)
-    counts = [sampling.num_per_class] * len(generator.config.classes)
+    counts = counts_of(generator.config, num_per_class=sampling.num_per_class)
     with tracked.progress(sum(counts), f"samples of {site}") as show:
         write_samples(
             synthetic,

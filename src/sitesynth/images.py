@@ -26,6 +26,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sitesynth.errors import MissingInputError
+from sitesynth.patterns import are_side_by_side, read_patterns
+from sitesynth.settings import FINDINGS
 from sitesynth.storage import read_json, replacing, sweep, write_json, write_text
 
 
@@ -79,9 +81,20 @@ class ImageSet:
         return tuple(channel for channel in self.channels if channel != MASK)
 
     def labels(self, label: str, classes: Sequence[str]) -> Int[Tensor, " n"]:
-        """Return class numbers of a label column, `UNKNOWN_LABEL` where the cell is empty."""
+        """Return class numbers of a label column, `UNKNOWN_LABEL` where the cell is empty.
+
+        The classes of findings are whole patterns here; see `findings` for each alone.
+        """
         numbers = {name: number for number, name in enumerate(classes)} | {"": UNKNOWN_LABEL}
-        return torch.tensor([numbers[cell] for cell in self.table[label]], dtype=torch.long)
+        cells = self.table[label]
+        if are_side_by_side(label):
+            # A pattern that is not told of is nobody's, as an unknown label is.
+            cells = cells.where(cells.isin(list(classes)), "")
+        return torch.tensor([numbers[cell] for cell in cells], dtype=torch.long)
+
+    def findings(self, names: Sequence[str]) -> Int[Tensor, "n k"]:
+        """Return 1 where a scan has a finding, 0 where not, `UNKNOWN_LABEL` where unknown."""
+        return torch.from_numpy(read_patterns(self.table[FINDINGS], names))
 
     def select(self, keep: Iterable[bool]) -> "ImageSet":
         """Return the scans for which `keep` is true, in order."""

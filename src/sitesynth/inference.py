@@ -30,8 +30,9 @@ from sitesynth.classifiers.prediction import (
 )
 from sitesynth.classifiers.provenance import find_oddities
 from sitesynth.cohorts.sources import Row, Source, read_source
-from sitesynth.cohorts.tables import BRAIN_MASK, IMAGE, MASK, Cohort, map_source
+from sitesynth.cohorts.tables import BRAIN_MASK, IMAGE, MASK, Cohort, map_source, single_labels
 from sitesynth.errors import CohortError, MissingInputError
+from sitesynth.patterns import are_side_by_side
 from sitesynth.preprocessing.scans import preprocess_scan
 from sitesynth.settings import CohortSettings, SiteSettings
 from sitesynth.tracking import OnStep
@@ -71,16 +72,17 @@ def read_table(table: Path, config: ClassifierConfig, *, columns: Mapping[str, s
         has_mask=needs_mask(config),
         mask_labels=config.mask_labels if needs_mask(config) else None,
         has_brain_mask=needs_brain_mask(config),
-        labels={config.label: config.classes},
+        labels=_labels_of(config),
         label_unit="scan",
         covariates=(),
     )
     sites = SiteSettings(all=("study", SITE), training=("study",), external=(SITE,))
     # The contract asks for a site and a label of every scan; these have neither.
+    labels = single_labels(cohort)
     complete = Source(
         source.name,
-        (*chosen.header, "site", config.label),
-        tuple(Row(row.number, (*row.cells, SITE, "")) for row in chosen.rows),
+        (*chosen.header, "site", *labels),
+        tuple(Row(row.number, (*row.cells, SITE, *[""] * len(labels))) for row in chosen.rows),
     )
     return map_source(complete, root=table.parent, cohort=cohort, sites=sites)
 
@@ -128,7 +130,8 @@ def predict_files(
     Returns:
         One row per scan: probability of the positive class (mean over the classifier's seeds), or
         probability_<class> of each; call (the class it is called, by the classifier's threshold or
-        as the most probable one); and warning: in what the scan is unlike those that the classifier
+        as the most probable one; of findings, those from one half on); and warning: in what the
+        scan is unlike those that the classifier
         learned from, empty if in nothing.
 
     Raises:
@@ -176,6 +179,14 @@ def _batches(
             batch = []
     if batch:
         yield torch.from_numpy(np.stack(batch)).float()
+
+
+def _labels_of(config: ClassifierConfig) -> dict[str, tuple[str, ...]]:
+    """Return the classifier's label with its classes, and the labels that findings are."""
+    labels = {config.label: config.classes}
+    if are_side_by_side(config.label):
+        return dict.fromkeys(config.classes, ("absent", "present")) | labels
+    return labels
 
 
 def _needed_columns(

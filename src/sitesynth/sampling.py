@@ -26,6 +26,7 @@ from sitesynth.generators.draws import draw_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig, latent_shape
 from sitesynth.generators.samplers import SamplerName, guided, sampler_named, time_grid
 from sitesynth.images import MASK, write_index, write_voxels
+from sitesynth.patterns import apportion, had, spread_evenly
 from sitesynth.settings import SamplingSettings
 from sitesynth.storage import read_json, write_json
 from sitesynth.training import best_device
@@ -34,6 +35,7 @@ from sitesynth.training import best_device
 __all__ = [
     "NOTHING",
     "Solver",
+    "counts_of",
     "covariates_of",
     "draw_noise",
     "draw_scans",
@@ -227,6 +229,18 @@ def covariates_of(
     ]
 
 
+def counts_of(config: GeneratorConfig, *, num_per_class: int) -> list[int]:
+    """Return how many scans of each class the hub draws: of each as many.
+
+    Patterns of findings are drawn as they occur at the site, as many in all as there are findings
+    in them times `num_per_class`.
+    """
+    if config.class_counts is None:
+        return [num_per_class] * len(config.classes)
+    findings = set().union(*(had(name) for name in config.classes))
+    return apportion(config.class_counts, num_per_class * max(1, len(findings)))
+
+
 def write_samples(
     folder: Path,
     generator: Generator,
@@ -280,6 +294,9 @@ def write_samples(
                     | {config.label: name}
                     | words
                 )
+    if config.class_counts is not None:
+        # Mixes take the first scans: in this order, any beginning has the site's patterns.
+        rows = [rows[number] for number in spread_evenly(len(rows))]
     _remove_others(folder, {row["scan_id"] for row in rows})
     write_index(
         folder,

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sitesynth import seeds
-from sitesynth.generators.generator import Generator, latent_shape
+from sitesynth.generators.generator import Generator, GeneratorConfig, latent_shape
 from sitesynth.images import ImageSet, read_images
-from sitesynth.sampling import Solver, draw_noise, sample_images, write_samples
+from sitesynth.sampling import Solver, counts_of, draw_noise, sample_images, write_samples
 from sitesynth.settings import SamplingSettings
 from tests.unit.tiny_models import TINY_COVARIATES, tiny_generator
 
@@ -116,3 +116,29 @@ def test_an_interrupted_cohort_goes_on_to_the_same_files(tmp_path: Path) -> None
 
     assert {path: path.read_bytes() for path in (tmp_path / "cohort").rglob("*.*")} == files
     assert kept.stat().st_ino == before
+
+
+def test_patterns_are_drawn_as_they_occur_and_lie_in_no_blocks(tmp_path: Path) -> None:
+    """Of 8 scans, by counts of 15 and 5, six and two; any half of them has three and one."""
+    generator = tiny_generator((8, 8))
+    told = {"label": "findings", "classes": ("none", "edema+mass"), "class_counts": (15, 5)}
+    config = generator.config.model_copy(update=told)
+    drawing = Generator(config, generator.autoencoder, generator.flow)
+    counts = counts_of(config, num_per_class=4)
+    write_samples(
+        tmp_path,
+        drawing,
+        counts=counts,
+        settings=SETTINGS,
+        bundle_digest="0",
+        seed=1,
+    )
+    drawn = read_images(tmp_path)
+
+    assert counts == [6, 2]
+    assert counts_of(generator.config, num_per_class=4) == [4, 4]
+    assert drawn.findings(("edema", "mass")).sum(dim=0).tolist() == [2, 2]
+    half = drawn.table["findings"][:4].tolist()
+    assert half.count("edema+mass") == 1
+    assert "class_counts" not in generator.config.model_dump(mode="json")
+    assert GeneratorConfig.model_validate(config.model_dump(mode="json")) == config

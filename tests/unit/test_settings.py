@@ -378,6 +378,44 @@ def test_the_equal_mix_has_room_for_every_class(study: Study, write: Write) -> N
         load_settings(write(study))
 
 
+def with_findings(study: Study) -> Study:
+    """Make the study one of a finding and its sequel, told side by side."""
+    study["cohort"]["labels"] |= {"seizure": ["no", "yes"], "findings": ["idh", "seizure"]}
+    study["task"] = {"label": "findings", "positive": None}
+    return study
+
+
+def test_findings_are_labels_told_side_by_side(study: Study, write: Write) -> None:
+    found = load_settings(write(with_findings(study)))
+
+    assert found.classes == ("idh", "seizure")
+
+
+@pytest.mark.parametrize(
+    ("findings", "message"),
+    [
+        (["idh", "stroke"], r"'findings' names 'stroke', which must be another label"),
+        (["idh", "tumour_type"], r"'findings' names 'tumour_type', .* of two classes"),
+        (["idh", "findings"], r"'findings' names 'findings'"),
+        (["idh"], r"must have two classes or more, got \['idh'\]"),
+    ],
+)
+def test_a_finding_is_another_label_of_two_classes(
+    study: Study, write: Write, findings: list[str], message: str
+) -> None:
+    with_findings(study)["cohort"]["labels"]["findings"] = findings
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
+def test_no_finding_is_the_positive_one(study: Study, write: Write) -> None:
+    with_findings(study)["task"]["positive"] = "idh"
+
+    with pytest.raises(SettingsError, match=r"set it to null, or task\.label to that finding"):
+        load_settings(write(study))
+
+
 def test_a_curve_of_one_auc_needs_a_positive_class(study: Study, write: Write) -> None:
     study["supplementation"]["percentages"] = [0, 100]
     study["task"]["positive"] = None

@@ -3,7 +3,8 @@
     score = intercept + sum of weight x (fact - centre) / spread
 
 The score is the log odds of the positive class. Where a task predicts every class, each has a score
-of its own, and probabilities are in proportion to their exponentials.
+of its own, and probabilities are in proportion to their exponentials. Findings, told side by side,
+have a score each, which is that finding's log odds.
 
 A fact that is not known of a scan adds nothing, as the training scans' mean would. A word, such as
 `sex = F`, is a fact of 1 or 0; one that training did not know is 0 for every word that it did.
@@ -14,11 +15,12 @@ all.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
+from pydantic import Field
 from scipy.special import expit, softmax
 
 from sitesynth.classifiers.predictors import facts_of
@@ -51,13 +53,17 @@ class Logistic(Section):
     intercepts: tuple[float, ...]
     """For each score."""
     terms: tuple[Term, ...]
+    side_by_side: Annotated[bool, Field(exclude_if=lambda is_so: not is_so)] = False
+    """Whether each score is the log odds of a finding of its own."""
 
     def predict(self, facts: pd.DataFrame) -> Float64[np.ndarray, "n c"]:
-        """Return each scan's probability of the positive class, or of every class."""
+        """Return each scan's probability of the positive class, of every class or finding."""
         weights = np.array([term.weights for term in self.terms]).reshape(-1, len(self.intercepts))
         scores = np.array(self.intercepts) + standardize(facts, self.terms) @ weights
         chances: Float64[np.ndarray, "n c"] = (
-            expit(scores) if len(self.intercepts) == 1 else softmax(scores, axis=1)
+            expit(scores)
+            if len(self.intercepts) == 1 or self.side_by_side
+            else softmax(scores, axis=1)
         )
         return chances
 

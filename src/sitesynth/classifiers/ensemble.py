@@ -20,6 +20,7 @@ from sitesynth import seeds
 from sitesynth.classifiers.network import Classifier, build_classifier
 from sitesynth.classifiers.training import predict
 from sitesynth.errors import MissingInputError
+from sitesynth.patterns import are_side_by_side
 from sitesynth.settings import ClassifierSettings, GridSettings, IntensitySettings, Section
 from sitesynth.storage import read_json, replacing, write_json
 
@@ -69,7 +70,13 @@ class Ensemble:
     def predict_members(self, images: Float[Tensor, "n s ..."]) -> Float[Tensor, "members n c"]:
         """Return each member's probability of each of `predicted_classes`."""
         chosen = [self.config.classes.index(name) for name in self.predicted_classes]
-        return torch.stack([predict(member, images)[:, chosen] for member in self.members])
+        is_side_by_side = are_side_by_side(self.config.label)
+        return torch.stack(
+            [
+                predict(member, images, side_by_side=is_side_by_side)[:, chosen]
+                for member in self.members
+            ]
+        )
 
 
 def write_ensemble(folder: Path, ensemble: Ensemble) -> None:

@@ -15,6 +15,7 @@ from sitesynth.classifiers.baseline import Baseline
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.errors import CohortError
 from sitesynth.images import ImageSet
+from sitesynth.patterns import AND, NOTHING, are_side_by_side, is_complete
 
 
 __all__ = [
@@ -25,6 +26,12 @@ __all__ = [
     "predict_members",
     "probability_columns",
 ]
+
+LABEL_OF = "label_"
+"""How columns begin that say whether a scan has a finding."""
+
+EVEN = 0.5
+"""The probability from which a scan is said to have a finding: trained with and without alike."""
 
 DIGITS = 6
 """Decimals of a probability: enough for ranks, and the same text on machines of one kind."""
@@ -63,6 +70,9 @@ def probability_columns(
 
 def call(config: ClassifierConfig, probabilities: Float64[np.ndarray, "n c"]) -> list[str]:
     """Return the class that each scan is called: by the threshold, or the most probable one."""
+    if are_side_by_side(config.label):
+        names = np.array(config.classes)
+        return [AND.join(names[row >= EVEN]) or NOTHING for row in probabilities]
     if config.positive is None or config.threshold is None:
         return [config.classes[number] for number in probabilities.argmax(axis=1)]
     (negative,) = (name for name in config.classes if name != config.positive)
@@ -84,7 +94,7 @@ def predict_labelled(
         One row per scan: patient_id, scan_id, site, label (1 for the positive class), probability
         (mean over seeds), seed_0, seed_1, ..., and the image set's other columns. Where every class
         is predicted, the label is the class, and each class has its probability_<class>,
-        seed_0_<class>, ...
+        seed_0_<class>, ...; findings have a label_<finding> each (1 if the scan has it).
 
     Raises:
         CohortError: If the images are not what the classifier was trained on.
@@ -96,7 +106,7 @@ def predict_labelled(
             f"the scans have {list(images.sequences)} on {list(images.grid)}. Preprocess them with "
             "the classifier's own settings."
         )
-    known = images.labelled(config.label)
+    known = _judged(images, config.label)
     voxels = known.load(range(len(known)))[:, : len(config.sequences)]
     members = predict_members(ensemble, voxels)
     return _tabulate(
@@ -115,7 +125,7 @@ def predict_by_baseline(
 
     The table is that of `predict_labelled` without seeds: nothing about a baseline is drawn.
     """
-    known = images.labelled(baseline.label)
+    known = _judged(images, baseline.label)
     return _tabulate(
         known,
         baseline.predict(known).round(DIGITS),
@@ -123,6 +133,13 @@ def predict_by_baseline(
         label_unit=label_unit,
         members=(),
     )
+
+
+def _judged(images: ImageSet, label: str) -> ImageSet:
+    """Return the scans whose label is known; of findings, of which each is."""
+    if are_side_by_side(label):
+        return images.select(images.table[label].map(is_complete))
+    return images.labelled(label)
 
 
 def _tabulate(
@@ -139,7 +156,11 @@ def _tabulate(
         predictions["patient_id"] += ":" + known.table[told.label]
     truth = known.table[told.label]
     is_binary = told.positive is not None
-    predictions["label"] = (truth == told.positive).astype(int) if is_binary else truth
+    if are_side_by_side(told.label):
+        for name, column in zip(told.classes, known.findings(told.classes).T, strict=True):
+            predictions[f"{LABEL_OF}{name}"] = column.numpy()
+    else:
+        predictions["label"] = (truth == told.positive).astype(int) if is_binary else truth
     shown = probability_columns(told, probabilities, prefix="probability")
     for number, chances in enumerate(members):
         shown |= probability_columns(told, chances, prefix=f"seed_{number}")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from sitesynth import seeds
 from sitesynth.errors import TrainingError
 from sitesynth.images import ImageSet, crop
+from sitesynth.patterns import are_side_by_side
 from sitesynth.settings import ClassifierSettings
 from sitesynth.tracking import OnStep
 from sitesynth.training import autocast, train
@@ -32,13 +33,17 @@ __all__ = [
     "Validator",
     "augment",
     "balance",
+    "check_findings",
     "choose_threshold",
+    "classification_loss",
     "draw_weighted",
     "examples_of",
     "pool_scores",
     "predict",
     "score",
+    "score_findings",
     "score_probabilities",
+    "stress_of",
     "thresholds",
     "train_on",
 ]
@@ -58,7 +63,8 @@ class Examples:
 
     images: Float[Tensor, "n s ..."]
     presence: Bool[Tensor, "n s"]
-    labels: Int[Tensor, " n"]
+    labels: Int[Tensor, "n ..."]
+    """Class numbers; of findings, told side by side, 1, 0 or -1 (unknown) for each."""
     weights: Float64[Tensor, " n"]
     """How often each scan is drawn, in proportion to the others."""
 
@@ -79,7 +85,8 @@ def examples_of(
         origins: One word per set, e.g. real or synthetic, that separates strata.
 
     Raises:
-        TrainingError: If a class has no scan at all.
+        TrainingError: If a class has no scan at all. Of findings, that is asked of all sites
+            together, by `check_findings`.
     """
     images, presence, labels, names = [], [], [], []
     for images_of_set, origin in zip(sets, origins, strict=True):
@@ -87,14 +94,15 @@ def examples_of(
         sequences = len(known.sequences)
         images.append(known.load(range(len(known)))[:, :sequences])
         presence.append(known.presence[:, :sequences])
-        labels.append(known.labels(label, classes))
+        is_side_by_side = are_side_by_side(label)
+        labels.append(known.findings(classes) if is_side_by_side else known.labels(label, classes))
         names += [
-            (site, origin, cell)
+            (site, origin, "" if is_side_by_side else cell)
             for site, cell in zip(known.table["site"], known.table[label], strict=True)
         ]
     found = torch.cat(labels)
     absent = [name for number, name in enumerate(classes) if not (found == number).any()]
-    if absent:
+    if absent and not are_side_by_side(label):
         raise TrainingError(
             f"none of the {len(found)} scans to learn from is labelled {label} = {absent}; "
             "a classifier needs scans of every class."
@@ -102,6 +110,51 @@ def examples_of(
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     weights = balance(torch.tensor([numbers[name] for name in names]))
     return Examples(torch.cat(images), torch.cat(presence), found, weights)
+
+
+def check_findings(sets: Sequence[Examples], names: Sequence[str]) -> None:
+    """Refuse findings that nobody has among the scans to learn from, or that all have.
+
+    Raises:
+        TrainingError: Names the first such finding.
+    """
+    known = torch.cat([examples.labels for examples in sets])
+    for number, name in enumerate(names):
+        for flag, word in enumerate(("without", "with")):
+            if not (known[:, number] == flag).any():
+                raise TrainingError(
+                    f"none of the {len(known)} scans to learn from is one {word} {name}; a "
+                    f"classifier needs both. Take {name} out of the cohort's findings, or add "
+                    "sites where both occur (a bundle tells patterns of five patients at least)."
+                )
+
+
+def stress_of(examples: Examples) -> Float[Tensor, "2 k"]:
+    """Return what a scan's loss counts by, for each finding: row 0 without it, row 1 with it.
+
+    With and without count alike, as classes do that are drawn alike, and one on average; a finding
+    that all or none have says nothing, and counts 0.
+    """
+    weights = examples.weights[:, None]
+    sums = torch.stack([(weights * (examples.labels == flag)).sum(dim=0) for flag in (0, 1)])
+    stress = sums.sum(dim=0) / (2 * sums)
+    return torch.where((sums > 0).all(dim=0), stress, 0.0).float()
+
+
+def classification_loss(
+    logits: Float[Tensor, "n k"], labels: Int[Tensor, "n ..."], stress: Float[Tensor, "2 k"] | None
+) -> Tensor:
+    """Return the log loss: of one class of several or, with `stress`, of each finding alone.
+
+    What is not known of a scan adds nothing.
+    """
+    if stress is None:
+        return nn.functional.cross_entropy(logits, labels)
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        logits, labels.clamp_min(0).float(), reduction="none"
+    )
+    counts = torch.where(labels == 1, stress[1], stress[0]) * (labels >= 0)
+    return (losses * counts).mean()
 
 
 def balance(strata: Int[Tensor, " n"]) -> Float64[Tensor, " n"]:
@@ -173,6 +226,7 @@ def train_on(
         TrainingError: If the loss diverges.
     """
     device = next(model.parameters()).device
+    stress = stress_of(examples).to(device) if examples.labels.ndim > 1 else None
 
     def losses_at(step: int) -> dict[str, Tensor]:
         rng = seeds.generator(seed, *scope, "step", step)
@@ -185,7 +239,7 @@ def train_on(
         )
         with autocast(device):
             logits = model(batch.to(device))
-        loss = nn.functional.cross_entropy(logits.float(), examples.labels[chosen].to(device))
+        loss = classification_loss(logits.float(), examples.labels[chosen].to(device), stress)
         return {"loss": loss if penalty is None else loss + penalty()}
 
     train(
@@ -199,15 +253,17 @@ def train_on(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Float[Tensor, "n s ..."]) -> Float[Tensor, "n classes"]:
-    """Return class probabilities, a few scans at a time."""
+def predict(
+    model: nn.Module, images: Float[Tensor, "n s ..."], *, side_by_side: bool = False
+) -> Float[Tensor, "n classes"]:
+    """Return probabilities, a few scans at a time: of classes, or of findings side by side."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    parts = [
-        model(images[start : start + PREDICT_BATCH].to(device)).float().softmax(dim=1).cpu()
-        for start in range(0, len(images), PREDICT_BATCH)
-    ]
+    parts = []
+    for start in range(0, len(images), PREDICT_BATCH):
+        logits = model(images[start : start + PREDICT_BATCH].to(device)).float()
+        parts.append((logits.sigmoid() if side_by_side else logits.softmax(dim=1)).cpu())
     model.train(was_training)
     return torch.cat(parts) if parts else torch.zeros((0, 0))
 
@@ -248,6 +304,9 @@ def score(
         held_out: The scans.
         positive: Number of the positive class; None where every class is predicted.
     """
+    if held_out.labels.ndim > 1:
+        each = [predict(model, held_out.images, side_by_side=True) for model in models]
+        return score_findings(torch.stack(each).mean(dim=0), held_out.labels)
     if len(models) == 1:
         probabilities = predict(models[0], held_out.images)
     elif positive is None:
@@ -285,6 +344,24 @@ def score_probabilities(
         positives=positives,
         negatives=negatives,
     )
+
+
+def score_findings(
+    probabilities: Float[Tensor, "n k"], labels: Int[Tensor, "n k"]
+) -> ValidationScore:
+    """Sum up predictions of findings: their mean loss, with and without each counting alike.
+
+    A finding that all or none of the site's held-out scans have has a loss of its one side.
+    """
+    chances = torch.where(labels == 1, probabilities, 1 - probabilities).clamp_min(1e-6).double()
+    loss_sum = weight_sum = 0.0
+    for flag in (0, 1):
+        inside = labels == flag
+        counts = inside.sum(dim=0)
+        sums = (-chances.log() * inside).sum(dim=0)
+        loss_sum += float((sums / counts.clamp_min(1)).sum())
+        weight_sum += float((counts > 0).sum())
+    return ValidationScore(loss_sum, weight_sum, len(labels), (), 0, 0)
 
 
 def pool_scores(scores: Sequence[ValidationScore]) -> ValidationScore:

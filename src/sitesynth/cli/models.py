@@ -170,6 +170,7 @@ def predict(model: str, table: Path, *, out: Path, renamed: tuple[str, ...]) -> 
     from sitesynth.classifiers.ensemble import read_ensemble  # noqa: PLC0415
     from sitesynth.classifiers.provenance import read_provenance  # noqa: PLC0415
     from sitesynth.inference import predict_table, read_table  # noqa: PLC0415
+    from sitesynth.patterns import of_class  # noqa: PLC0415
 
     folder = _folder_of(model)
     ensemble, provenance = read_ensemble(folder), read_provenance(folder)
@@ -179,8 +180,9 @@ def predict(model: str, table: Path, *, out: Path, renamed: tuple[str, ...]) -> 
     with show_progress(len(scans.table), "predict") as show:
         predictions = predict_table(ensemble, provenance, scans, on_scan=show)
     write_text(out, predictions.to_csv(index=False, lineterminator="\n"))
+    label = ensemble.config.label
     called = ", ".join(
-        f"called {name}: {int((predictions['call'] == name).sum())}"
+        f"called {name}: {int(of_class(predictions['call'], label, name).sum())}"
         for name in ensemble.predicted_classes
     )
     unlike = predictions[predictions["warning"] != ""]

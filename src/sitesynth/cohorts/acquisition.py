@@ -12,6 +12,7 @@ import pandas as pd
 from sitesynth.cohorts.sources import Row, Source
 from sitesynth.cohorts.tables import Cohort, file_columns, map_source, read_cohort
 from sitesynth.errors import CohortError
+from sitesynth.patterns import count_classes
 from sitesynth.settings import CohortSettings, PhantomSettings, SiteSettings
 from sitesynth.storage import digest_of_file, write_json, write_text
 from sitesynth.tracking import Progress
@@ -119,9 +120,7 @@ def _about(table: pd.DataFrame, cohort: CohortSettings) -> dict[str, Any]:
         "num_patients": len(labels),
         "num_scans": len(table),
         "patients": {
-            label: {
-                name or "unknown": int((labels[label] == name).sum()) for name in (*classes, "")
-            }
+            label: count_classes(labels[label], label, classes)
             for label, classes in cohort.labels.items()
         },
     }

@@ -21,9 +21,10 @@ from sitesynth.cohorts import cells
 from sitesynth.cohorts.acquired import Acquired
 from sitesynth.cohorts.expectations import Expectation, Outcome, judge
 from sitesynth.cohorts.quality import MEASURES, find_outliers
-from sitesynth.cohorts.tables import IMAGE, MASK, MASKS, file_columns
+from sitesynth.cohorts.tables import IMAGE, MASK, MASKS, file_columns, single_labels
 from sitesynth.cohorts.voxels import FileMeasure, as_record
 from sitesynth.errors import CohortError
+from sitesynth.patterns import are_side_by_side
 from sitesynth.settings import CheckSettings, CohortSettings, TaskSettings
 
 
@@ -219,14 +220,26 @@ def _groups_of(
     if found.role == "training":
         known = found.table[found.table[task.label] != ""].drop_duplicates("patient_id")
         groups += [
-            (
-                f"patients with {task.label} = {name}",
-                int((known[task.label] == name).sum()),
-                check.min_patients_per_class,
-            )
-            for name in cohort.labels[task.label]
+            (said, count, check.min_patients_per_class)
+            for said, count in _patients_by_class(known, cohort=cohort, label=task.label).items()
         ]
     return pd.DataFrame(groups, columns=["group", "num_patients", "at_least"])
+
+
+def _patients_by_class(
+    known: pd.DataFrame, *, cohort: CohortSettings, label: str
+) -> dict[str, int]:
+    """Count patients by what they have; of findings, those with and without each."""
+    if are_side_by_side(label):
+        return {
+            f"patients with {name} = {word}": int((known[name] == word).sum())
+            for name in cohort.labels[label]
+            for word in cohort.labels[name]
+        }
+    return {
+        f"patients with {label} = {name}": int((known[label] == name).sum())
+        for name in cohort.labels[label]
+    }
 
 
 def _quarantine_of(outcomes: Iterable[Outcome], tables: Tables) -> list[dict[str, str]]:
@@ -277,7 +290,8 @@ def _scan_expectations(found: Acquired, cohort: CohortSettings) -> list[Expectat
             {"column": "scan_id"},
         ),
     ]
-    sets: dict[str, Sequence[str]] = {"site": [found.site], **cohort.labels}
+    sets: dict[str, Sequence[str]] = {"site": [found.site]}
+    sets |= {label: cohort.labels[label] for label in single_labels(cohort)}
     sets["split"] = cells.SPLITS if found.role == "training" else ("test",)
     if "sex" in cohort.covariates:
         sets["sex"] = cells.SEXES

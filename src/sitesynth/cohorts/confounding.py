@@ -22,6 +22,7 @@ from jaxtyping import Float64
 
 from sitesynth.cohorts.cells import NUMBERS
 from sitesynth.cohorts.quality import MEASURES
+from sitesynth.patterns import of_class
 from sitesynth.seeds import numpy_generator
 
 
@@ -75,7 +76,9 @@ def describe_confounding(
     def by_class(name: str) -> Json | None:
         if positive is not None:
             return compare_means(here[name], here[label] == positive)
-        return {one: compare_means(here[name], here[label] == one) for one in classes}
+        return {
+            one: compare_means(here[name], of_class(here[label], label, one)) for one in classes
+        }
 
     return {
         "label": label,

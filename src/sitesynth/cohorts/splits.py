@@ -5,7 +5,7 @@ belongs to the patient, so that another site, another order of rows or another p
 one else's draw. External sites are all test.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,6 +14,7 @@ import pandas as pd
 from sitesynth.cohorts.cells import SPLITS
 from sitesynth.cohorts.tables import MASKS
 from sitesynth.errors import CohortError, LeakageError
+from sitesynth.patterns import are_side_by_side, count_classes, had, rarest, read_patterns
 from sitesynth.seeds import derive_seed
 from sitesynth.settings import SiteSettings, SplitSettings
 from sitesynth.storage import digest_of
@@ -203,7 +204,9 @@ def _drawn_splits(
     """Draw who is held out, in each class and among those of unknown class."""
     # Where a patient's scans have different labels, the combination is a class of its own.
     stratum = table.groupby("patient_id")[label].agg(
-        lambda names: " + ".join(sorted(set(names) - {""}))
+        _by_rarest(table, label)
+        if are_side_by_side(label)
+        else lambda names: " + ".join(sorted(set(names) - {""}))
     )
     held_out: set[str] = set()
     for name in sorted(set(stratum)):
@@ -216,10 +219,42 @@ def _drawn_splits(
     return table["patient_id"].map(lambda patient: "validation" if patient in held_out else "train")
 
 
+def _by_rarest(table: pd.DataFrame, label: str) -> Callable[["pd.Series[str]"], str]:
+    """Return what puts patients together by the rarest finding of their scans."""
+    patients: dict[str, set[str]] = {}
+    for patient, cell in zip(table["patient_id"], table[label], strict=True):
+        for name in had(cell):
+            patients.setdefault(name, set()).add(patient)
+    frequency = {name: len(having) for name, having in patients.items()}
+    return lambda cells: rarest(cells, frequency)
+
+
+def _check_findings(
+    site: str, table: pd.DataFrame, assigned: pd.Series, *, label: str, classes: Sequence[str]
+) -> None:
+    """Refuse a training site where nobody to learn from has a finding, or nobody lacks it.
+
+    Among those to choose with, a rare finding may be absent: they choose by the others.
+    """
+    known = read_patterns(table[label][assigned == "train"], classes)
+    for number, name in enumerate(classes):
+        for flag, word in enumerate(("without", "with")):
+            if not (known[:, number] == flag).any():
+                raise CohortError(
+                    f"site '{site}': no patient {word} {name} in the train split "
+                    f"({len(known)} scans), but a training site needs both. Correct the table's "
+                    f"split, add patients, take {name} out of cohort.labels.{label}, or make it "
+                    "an external site."
+                )
+
+
 def _check_classes(
     site: str, table: pd.DataFrame, assigned: pd.Series, *, label: str, classes: Sequence[str]
 ) -> None:
     """Refuse a training site where a class has no patient to learn from or to choose with."""
+    if are_side_by_side(label):
+        _check_findings(site, table, assigned, label=label, classes=classes)
+        return
     for part in ("train", "validation"):
         labels = table[label][assigned == part]
         for name in classes:
@@ -255,12 +290,7 @@ def _frozen(
         # "" comes before any name, so a patient's known label wins over scans without one.
         patients = merged.groupby("patient_id")[["split", label]].max()
         counts[site] = {
-            part: {
-                name or "unknown": int(
-                    ((patients["split"] == part) & (patients[label] == name)).sum()
-                )
-                for name in (*classes, "")
-            }
+            part: count_classes(patients[label][patients["split"] == part], label, classes)
             for part in SPLITS
         }
     return {"counts": counts, "test_sha256": digest_of(sorted(content))}

@@ -23,7 +23,8 @@ import pandas as pd
 from sitesynth.cohorts import cells
 from sitesynth.cohorts.sources import Row, Source, read_source
 from sitesynth.errors import CohortError, LeakageError
-from sitesynth.settings import CohortSettings, SiteSettings
+from sitesynth.patterns import are_side_by_side, compose
+from sitesynth.settings import FINDINGS, CohortSettings, SiteSettings
 
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "file_columns",
     "map_source",
     "read_cohort",
+    "single_labels",
 ]
 
 IDENTITY_COLUMNS = ("patient_id", "scan_id", "site", "split")
@@ -129,10 +131,14 @@ def map_source(
     # In this order: a patient at two sites, or a row that is there twice, also repeats its files.
     _raise_if_any(source, problems, CohortError)
     _raise_if_any(source, _split_patients(scans), LeakageError)
-    of_patient = cohort.labels if cohort.label_unit == "patient" else ()
+    of_patient = single_labels(cohort) if cohort.label_unit == "patient" else ()
     _raise_if_any(source, _contradictions(scans, files, labels=of_patient), CohortError)
     _raise_if_any(source, _shared_files(scans, files), LeakageError)
-    table = pd.DataFrame([scan.cells for scan in scans], columns=list(columns), dtype=str)
+    if FINDINGS in cohort.labels:
+        for scan in scans:
+            scan.cells[FINDINGS] = compose(scan.cells, cohort.labels)
+    names = canonical_columns(cohort, has_image=_has_image(source, cohort))
+    table = pd.DataFrame([scan.cells for scan in scans], columns=list(names), dtype=str)
     table = table.sort_values(["site", "patient_id", "scan_id"], ignore_index=True)
     return Cohort(source.name, root, table, dict(sorted(left_out.items())))
 
@@ -148,6 +154,11 @@ def canonical_columns(cohort: CohortSettings, *, has_image: bool) -> tuple[str, 
     masks = [BRAIN_MASK] if cohort.has_brain_mask else []
     masks += [MASK] if cohort.has_mask else []
     return (*IDENTITY_COLUMNS, *cohort.labels, *cohort.covariates, *sequences, *masks)
+
+
+def single_labels(cohort: CohortSettings) -> tuple[str, ...]:
+    """Return the labels that a table has columns of: all but `findings`, made of others."""
+    return tuple(label for label in cohort.labels if not are_side_by_side(label))
 
 
 def file_columns(table: pd.DataFrame, cohort: CohortSettings) -> tuple[str, ...]:
@@ -182,7 +193,11 @@ class _Column:
 
 def _matched_columns(source: Source, cohort: CohortSettings) -> dict[str, _Column]:
     """Find each of our columns in a table's header."""
-    names = canonical_columns(cohort, has_image=_has_image(source, cohort))
+    names = [
+        name
+        for name in canonical_columns(cohort, has_image=_has_image(source, cohort))
+        if not are_side_by_side(name)
+    ]
     for section, mapped in (("columns", cohort.columns), ("codes", cohort.codes)):
         for name in mapped:
             if name not in names:

@@ -21,7 +21,12 @@ from sitesynth.evaluation.intervals import (
     weighted_interval,
     wilson_interval,
 )
-from sitesynth.evaluation.predictions import AnyPredictions, ClassPredictions
+from sitesynth.evaluation.predictions import (
+    AnyPredictions,
+    ClassPredictions,
+    FindingPredictions,
+)
+from sitesynth.evaluation.side_by_side import EVEN
 from sitesynth.evaluation.summaries import (
     describe_aucs,
     deviations,
@@ -193,9 +198,28 @@ def summarize_points_of(predicted: AnyPredictions, *, threshold: float | None) -
     As `summarize_points`; where every class is predicted, they are means over the classes, and
     `recall_<class>` is beside them.
     """
+    if isinstance(predicted, FindingPredictions):
+        return _finding_points(predicted)
     if isinstance(predicted, ClassPredictions):
         return _points(predicted)
     return summarize_points(predicted, threshold=threshold)
+
+
+def _finding_points(predicted: FindingPredictions) -> dict[str, float]:
+    """Return each finding's AUC, and the mean over findings of every figure of merit."""
+    each = [
+        summarize_points(predicted.one_against_rest(number), threshold=EVEN)
+        for number in range(len(predicted.classes))
+    ]
+    points = {
+        f"auc_{name}": found["auc"]
+        for name, found in zip(predicted.classes, each, strict=True)
+        if "auc" in found
+    }
+    for key in each[0]:
+        if all(key in found for found in each):
+            points[key] = float(np.mean([found[key] for found in each]))
+    return points
 
 
 def _points(predicted: ClassPredictions) -> dict[str, float]:

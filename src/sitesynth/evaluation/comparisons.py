@@ -3,6 +3,7 @@
 Axes: n = patients, r = resamples.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -23,6 +24,8 @@ from sitesynth.evaluation.paired import (
 from sitesynth.evaluation.predictions import (
     AnyPredictions,
     ClassPredictions,
+    FindingPredictions,
+    Predictions,
     check_same_patients,
 )
 from sitesynth.evaluation.ranking import (
@@ -30,13 +33,18 @@ from sitesynth.evaluation.ranking import (
     auc_of_seeds,
     class_sizes,
     resampled_auc_of,
+    smallest_class,
     who_is_right,
 )
+from sitesynth.evaluation.side_by_side import summarize_finding_seeds, summarize_findings
 from sitesynth.evaluation.summaries import summarize, summarize_seeds, with_interval
 from sitesynth.settings import BASELINES
 
 
 __all__ = ["choose_alpha", "choose_pairs", "compare_strategies"]
+
+MIN_STRATUM = 5
+"""Patients of a site with one pattern of findings, below whom it is no stratum of its own."""
 
 LEVEL = 0.05
 """A Holm-adjusted p-value below this is called significant."""
@@ -66,6 +74,14 @@ ABOUT_CLASSES = (
     "and specificity are means over the classes, each against the rest, and every class counts "
     "alike; sensitivity is the mean recall, as balanced accuracy is. DeLong's variance is carried "
     "over to the mean of the AUCs; McNemar counts patients called their own class."
+)
+ABOUT_FINDINGS = (
+    "Findings are told side by side, each from a probability of 0.5 on, and patients of whom each "
+    "is known are judged. AUC is the mean over the findings, each counting alike, by DeLong's "
+    "placements of the same patients; every other figure is such a mean, with the mean of the "
+    "findings' ends, which is too wide. exact, and McNemar, count patients of whom every finding "
+    "is called rightly. Differences of single findings are adjusted by Holm over the findings. In "
+    "resamples, patterns of fewer than five patients of a site are drawn together."
 )
 ABOUT_NON_INFERIORITY = (
     "Non-inferior: the lower bounds by DeLong and by paired stratified bootstrap both lie above "
@@ -138,8 +154,8 @@ def compare_strategies(
     Returns:
         The content of results/comparison.json: `M` per strategy, overall and per site, and the
         paired comparisons of `choose_pairs`. What cannot be estimated is None, never NaN. Where
-        every class is predicted, `M` is that of `summarize_classes`, and a comparison has the
-        difference of each class's AUC in `classes`.
+        every class is predicted, `M` is that of `summarize_classes`, of findings that of
+        `summarize_findings`, and a comparison has the difference of each one's AUC in `classes`.
 
     Raises:
         CohortError: If strategies were tested on different patients, or on a site that is not
@@ -172,11 +188,7 @@ def compare_strategies(
             "overall": figures.pop("overall"),
             "sites": figures,
             "threshold": thresholds[name],
-            "seeds": (
-                summarize_class_seeds(predicted)
-                if isinstance(predicted, ClassPredictions)
-                else summarize_seeds(predicted)
-            ),
+            "seeds": _summarize_seeds(predicted),
         }
     right = {
         name: who_is_right(predicted, threshold=thresholds[name])
@@ -185,7 +197,7 @@ def compare_strategies(
     resampled = {
         name: resampled_auc_of(predicted, weights)
         for name, predicted in predictions.items()
-        if all(class_sizes(test, scopes["overall"]))
+        if smallest_class(test, scopes["overall"])
     }
     pairs = [
         _Pair(
@@ -194,15 +206,15 @@ def compare_strategies(
             predictions=(predictions[a], predictions[b]),
             discordance=compare_correctness(right[a], right[b]),
             seeds=(_known_aucs(predictions[a]), _known_aucs(predictions[b])),
-            resampled=resampled[a] - resampled[b] if resampled else None,
+            resampled=_defined(resampled[a] - resampled[b]) if resampled else None,
         )
         for a, b in choose_pairs(tuple(predictions), reference=reference)
     ]
-    every_class = isinstance(test, ClassPredictions)
     return {
         "task": task,
         "positive": positive,
-        **({"classes": list(test.classes)} if isinstance(test, ClassPredictions) else {}),
+        **({} if isinstance(test, Predictions) else {"classes": list(test.classes)}),
+        **({"side_by_side": True} if isinstance(test, FindingPredictions) else {}),
         "strategies": described,
         "comparisons": _compare(pairs, margin=margin, scopes={s: scopes[s] for s in sites}),
         # The file's keys are sorted; these are in the order to report them in.
@@ -215,7 +227,8 @@ def compare_strategies(
             ABOUT_INTERVALS,
             ABOUT_SIGNIFICANCE,
             ABOUT_NON_INFERIORITY,
-            *([ABOUT_CLASSES] if every_class else []),
+            *([ABOUT_CLASSES] if isinstance(test, ClassPredictions) else []),
+            *([ABOUT_FINDINGS] if isinstance(test, FindingPredictions) else []),
         ],
     }
 
@@ -228,9 +241,25 @@ def _summarize(
     weights: Weights,
     rng: np.random.Generator,
 ) -> Json:
+    if isinstance(predicted, FindingPredictions):
+        return summarize_findings(predicted, inside, weights=weights, rng=rng)
     if isinstance(predicted, ClassPredictions):
         return summarize_classes(predicted, inside, weights=weights, rng=rng)
     return summarize(predicted, inside, threshold=threshold, weights=weights, rng=rng)
+
+
+def _summarize_seeds(predicted: AnyPredictions) -> Json:
+    if isinstance(predicted, FindingPredictions):
+        return summarize_finding_seeds(predicted)
+    if isinstance(predicted, ClassPredictions):
+        return summarize_class_seeds(predicted)
+    return summarize_seeds(predicted)
+
+
+def _defined(resampled: Float[np.ndarray, " r"]) -> Float[np.ndarray, " d"]:
+    """Return the resamples that have an AUC: of findings, some may lack a rare one."""
+    defined: Float[np.ndarray, " d"] = resampled[~np.isnan(resampled)]
+    return defined
 
 
 def _known_aucs(predicted: AnyPredictions) -> list[float]:
@@ -245,11 +274,20 @@ def _draw_by_site(test: AnyPredictions, *, num_resamples: int, seed: int) -> Wei
     for site in np.unique(sites):
         members = sites == site
         weights[:, members] = draw_resamples(
-            [str(label) for label in test.labels[members]],
+            _strata(test, members),
             num_resamples=num_resamples,
             rng=seeds.numpy_generator(seed, "evaluation", "bootstrap", str(site)),
         )
     return weights
+
+
+def _strata(test: AnyPredictions, members: Labels) -> list[str]:
+    """Name the class of a site's patients; of findings their pattern, rare ones together."""
+    names = [str(label) for label in test.labels[members]]
+    if not isinstance(test, FindingPredictions):
+        return names
+    counts = Counter(names)
+    return [name if counts[name] >= MIN_STRATUM else "rare" for name in names]
 
 
 @final
@@ -279,9 +317,9 @@ class _Pair:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The classes, where all are predicted."""
+        """The classes, where all are predicted, or the findings."""
         test = self.predictions[0]
-        return test.classes if isinstance(test, ClassPredictions) else None
+        return None if isinstance(test, Predictions) else test.classes
 
     def difference(self, inside: Labels) -> AucDifference | None:
         """Compare the AUCs on some of the patients."""
@@ -319,7 +357,7 @@ def _compare_pair(
         "a": pair.a,
         "b": pair.b,
         "family": family_of(pair.a),
-        "n": sum(pair.sizes),
+        "n": len(pair.everyone),
         "positives": pair.sizes[1] if classes is None else None,
         "mcnemar_p": discordance.exact_p,
         "mcnemar_p_corrected": discordance.corrected_p,
@@ -371,7 +409,7 @@ def _compare_pair(
 def _compare_classes(pair: _Pair) -> Json:
     """Return the difference in AUC of each class against the rest, on all patients."""
     first, second = pair.predictions
-    if not (isinstance(first, ClassPredictions) and isinstance(second, ClassPredictions)):
+    if isinstance(first, Predictions) or isinstance(second, Predictions):
         return {}
     return _tell_each(
         {
@@ -461,9 +499,11 @@ def _figure(entry: Json) -> str:
 
 
 def _undefined(pair: _Pair) -> str:
-    who = f"{pair.a} against {pair.b} in {sum(pair.sizes)} external patients"
+    who = f"{pair.a} against {pair.b} in {len(pair.everyone)} external patients"
     if pair.classes is None:
         return f"{who}: all of one class, so no AUC is defined and nothing is shown."
+    if isinstance(pair.predictions[0], FindingPredictions):
+        return f"{who}: all or none have one of the findings, so no mean AUC is defined."
     absent = [name for name, count in zip(pair.classes, pair.sizes, strict=True) if not count]
     return f"{who}: none is {' or '.join(absent)}, so no macro AUC is defined; nothing is shown."
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sitesynth.evaluation.metrics import auc, call_positive, reliability_bins, sensitivity
-from sitesynth.evaluation.predictions import AnyPredictions, ClassPredictions
+from sitesynth.evaluation.predictions import AnyPredictions, Predictions
 
 
 __all__ = ["draw_predictions"]
@@ -35,7 +35,7 @@ def draw_predictions(predicted: AnyPredictions, *, title: str) -> Iterator[tuple
     Yields:
         Name and figure; a curve that wants a class is left out.
     """
-    if isinstance(predicted, ClassPredictions):
+    if not isinstance(predicted, Predictions):
         for number, name in enumerate(predicted.classes):
             alone = predicted.one_against_rest(number)
             for kind, figure in draw_predictions(alone, title=f"{title}: {name}"):

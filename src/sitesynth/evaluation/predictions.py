@@ -4,9 +4,10 @@ One row per scan; one entry per patient once read, because a patient's scans are
 evidence (intervals over slices or scans cover 43 % where they promise 95 %).
 
 A task with a positive class has columns `probability`, `seed_0`, ..., and its labels are 1 and 0. A
-task of all classes has `probability_<class>`, `seed_0_<class>`, ..., and its labels are classes.
+task of all classes has `probability_<class>`, `seed_0_<class>`, ..., and its labels are classes. A
+task of findings, told side by side, has the same of each finding, and `label_<finding>`, 1 or 0.
 
-Axes: n = patients, s = training seeds, k = classes.
+Axes: n = patients, s = training seeds, k = classes or findings.
 """
 
 import csv
@@ -26,9 +27,12 @@ from sitesynth.storage import read_json
 __all__ = [
     "AnyPredictions",
     "ClassPredictions",
+    "FindingPredictions",
+    "MultiplePredictions",
     "Predictions",
     "check_same_patients",
     "class_predictions_by_patient",
+    "finding_predictions_by_patient",
     "predictions_by_patient",
     "read_evaluations",
     "read_predictions",
@@ -38,6 +42,7 @@ COLUMNS = ("patient_id", "scan_id", "site", "label")
 
 PROBABILITY = "probability"
 PER_CLASS = "probability_"
+PER_LABEL = "label_"
 SEED_PREFIX = "seed_"
 
 SLACK = 1e-4
@@ -85,8 +90,38 @@ class ClassPredictions:
         )
 
 
-AnyPredictions = Predictions | ClassPredictions
-"""Of a task with a positive class, or of all classes."""
+@final
+@dataclass(frozen=True, slots=True)
+class FindingPredictions:
+    """One strategy's predictions of findings, which a patient may have several of."""
+
+    classes: tuple[str, ...]
+    """The findings."""
+    patients: tuple[str, ...]
+    sites: tuple[str, ...]
+    labels: Bool[np.ndarray, "n k"]
+    """True where a patient has a finding."""
+    probabilities: Float[np.ndarray, "n k"]
+    """Of every finding: mean over seeds, and over a patient's scans."""
+    by_seed: Float[np.ndarray, "s n k"]
+    """The same for each training seed."""
+
+    def one_against_rest(self, number: int) -> Predictions:
+        """Return the predictions of one finding."""
+        return Predictions(
+            patients=self.patients,
+            sites=self.sites,
+            labels=self.labels[:, number],
+            probabilities=self.probabilities[:, number],
+            by_seed=self.by_seed[:, :, number],
+        )
+
+
+MultiplePredictions = ClassPredictions | FindingPredictions
+"""Of several classes or findings, each of which has figures of its own."""
+
+AnyPredictions = Predictions | MultiplePredictions
+"""Of a task with a positive class, of all classes, or of findings."""
 
 
 def read_evaluations(
@@ -116,7 +151,7 @@ def read_evaluations(
                 f"but the frozen one is {test_sha256}. Run `dvc repro evaluate`."
             )
         threshold = told["threshold"]
-        if (threshold is None) != isinstance(predictions[strategy], ClassPredictions):
+        if (threshold is None) == isinstance(predictions[strategy], Predictions):
             raise CohortError(
                 f"{folder / strategy}: metrics.json has the threshold {threshold}, which is not of "
                 "the task that predictions.csv is of. Run `dvc repro evaluate`."
@@ -140,6 +175,8 @@ def read_predictions(path: Path) -> AnyPredictions:
             f"{path} does not exist; the stage `evaluate` writes it, run `dvc repro evaluate`."
         ) from error
     if rows and PROBABILITY not in rows[0] and _classes_of(rows[0]):
+        if any(name.startswith(PER_LABEL) for name in rows[0]):
+            return finding_predictions_by_patient(rows, named=str(path))
         return class_predictions_by_patient(rows, named=str(path))
     return predictions_by_patient(rows, named=str(path))
 
@@ -188,12 +225,7 @@ def class_predictions_by_patient(
     """
     _check_columns(rows, COLUMNS, named=named)
     classes = _classes_of(rows[0])
-    numbers = range(sum(f"{SEED_PREFIX}{n}_{classes[0]}" in rows[0] for n in range(len(rows[0]))))
-    blocks = ["probability", *(f"{SEED_PREFIX}{number}" for number in numbers)]
-    columns = [f"{block}_{name}" for block in blocks for name in classes]
-    _check_columns(rows, columns, named=named)
-    found = _average(rows, columns, labels=classes, named=named)
-    chances = found.values.reshape(len(blocks), len(classes), -1).transpose(0, 2, 1)
+    found, chances = _average_each(rows, classes, labels=classes, named=named)
     sums = chances.sum(axis=2)
     if np.abs(sums - 1).max() > SLACK:
         patient = found.patients[int(np.abs(sums - 1).max(axis=0).argmax())]
@@ -209,6 +241,60 @@ def class_predictions_by_patient(
         probabilities=chances[0],
         by_seed=chances[1:],
     )
+
+
+def finding_predictions_by_patient(
+    rows: Sequence[Mapping[str, str]], *, named: str
+) -> FindingPredictions:
+    """Average predictions of findings over each patient's scans.
+
+    Args:
+        rows: As for `predictions_by_patient`, but for each finding `label_<finding>` (0 or 1),
+            `probability_<finding>`, `seed_0_<finding>`, ...
+        named: What messages call the table.
+
+    Raises:
+        CohortError: As for `predictions_by_patient`.
+    """
+    _check_columns(rows, [name for name in COLUMNS if name != "label"], named=named)
+    findings = _classes_of(rows[0])
+    _check_columns(rows, [f"{PER_LABEL}{name}" for name in findings], named=named)
+    told = []
+    for line, row in enumerate(rows, start=2):
+        cells = [row[f"{PER_LABEL}{name}"] for name in findings]
+        if not set(cells) <= {"0", "1"}:
+            raise CohortError(
+                f"{named}, line {line}: what a scan has must be 0 or 1 for each of "
+                f"{list(findings)}, got {cells}. Run `dvc repro evaluate`."
+            )
+        told.append({**row, "label": "".join(cells)})
+    patterns = sorted({row["label"] for row in told})
+    found, chances = _average_each(told, findings, labels=patterns, named=named)
+    flags = np.array([[cell == "1" for cell in pattern] for pattern in patterns])
+    return FindingPredictions(
+        classes=findings,
+        patients=found.patients,
+        sites=found.sites,
+        labels=flags[found.labels],
+        probabilities=chances[0],
+        by_seed=chances[1:],
+    )
+
+
+def _average_each(
+    rows: Sequence[Mapping[str, str]],
+    classes: Sequence[str],
+    *,
+    labels: Sequence[str],
+    named: str,
+) -> "tuple[_Averages, Float[np.ndarray, 'b n k']]":
+    """Average the probabilities of several classes: the mean, and then each seed's."""
+    numbers = range(sum(f"{SEED_PREFIX}{n}_{classes[0]}" in rows[0] for n in range(len(rows[0]))))
+    blocks = ["probability", *(f"{SEED_PREFIX}{number}" for number in numbers)]
+    columns = [f"{block}_{name}" for block in blocks for name in classes]
+    _check_columns(rows, columns, named=named)
+    found = _average(rows, columns, labels=labels, named=named)
+    return found, found.values.reshape(len(blocks), len(classes), -1).transpose(0, 2, 1)
 
 
 def _classes_of(row: Mapping[str, str]) -> tuple[str, ...]:
@@ -318,14 +404,13 @@ def check_same_patients(predictions: Mapping[str, AnyPredictions]) -> None:
             )
 
 
-def _identities(predictions: AnyPredictions) -> set[tuple[str, str, int]]:
-    return set(
-        zip(predictions.patients, predictions.sites, predictions.labels.tolist(), strict=True)
-    )
+def _identities(predictions: AnyPredictions) -> set[tuple[str, str, str]]:
+    labels = map(str, predictions.labels.tolist())
+    return set(zip(predictions.patients, predictions.sites, labels, strict=True))
 
 
 def _classes_told(predictions: AnyPredictions) -> str:
-    if isinstance(predictions, ClassPredictions):
+    if not isinstance(predictions, Predictions):
         return ", ".join(predictions.classes)
     return "a positive class"
 

@@ -19,8 +19,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from sitesynth.errors import CohortError
-from sitesynth.evaluation.predictions import AnyPredictions, ClassPredictions
-from sitesynth.evaluation.ranking import auc_difference_of, auc_of, class_sizes
+from sitesynth.evaluation.predictions import AnyPredictions, Predictions
+from sitesynth.evaluation.ranking import (
+    auc_difference_of,
+    auc_of,
+    class_sizes,
+    smallest_class,
+)
 from sitesynth.evaluation.summaries import with_interval
 
 
@@ -121,17 +126,16 @@ def compare_subgroups(
     told = []
     for group in groups:
         sizes = class_sizes(test, group.inside)
-        every_class = isinstance(test, ClassPredictions)
         entry: Json = {
             "covariate": group.covariate,
             "value": group.value,
-            "n": sum(sizes),
-            "positives": None if every_class else sizes[1],
+            "n": int(group.inside.sum()),
+            "positives": sizes[1] if isinstance(test, Predictions) else None,
             "strategies": {},
         }
-        if isinstance(test, ClassPredictions):
+        if not isinstance(test, Predictions):
             entry["counts"] = dict(zip(test.classes, sizes, strict=True))
-        if min(sizes) >= min_patients:
+        if smallest_class(test, group.inside) >= min_patients:
             entry["strategies"] = {
                 name: _judge(predicted, None if name == reference else test, group.inside)
                 for name, predicted in predictions.items()

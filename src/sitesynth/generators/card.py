@@ -50,7 +50,7 @@ def write_card(
             "patients": int(training.table["patient_id"].nunique()),
             "scans": len(training),
             "scans_per_class": {name: int((labels == name).sum()) for name in config.classes},
-            "scans_of_unknown_class": int((labels == "").sum()),
+            "scans_of_unknown_class": int((~labels.isin(list(config.classes))).sum()),
             "scans_per_channel": {
                 channel: int(has)
                 for channel, has in zip(

@@ -23,6 +23,7 @@ from sitesynth.generators.private_gradients import (
 )
 from sitesynth.generators.variants import train_rival
 from sitesynth.images import ImageSet
+from sitesynth.patterns import are_side_by_side, tell_patterns
 from sitesynth.processes import ALONE, Processes
 from sitesynth.settings import (
     AutoencoderSettings,
@@ -256,7 +257,7 @@ def train_diffusion(
         latents_settings: The `latents` section: whose scans the autoencoder was trained on.
         generator: The `generator` section: what is trained, the flow or a rival of it.
         label: The task's label column.
-        classes: Its classes, in order.
+        classes: Its classes, in order; in the place of findings, the site's own patterns are told.
         spacing_mm: Voxel size of the grid; None if each scan was fitted into it.
         seed: Root seed of the study.
         site: Whose generator it is.
@@ -275,6 +276,10 @@ def train_diffusion(
         TrainingError: If the autoencoder has collapsed, or the loss diverges.
     """
     training, held_out = images.in_split("train"), images.in_split("validation")
+    class_counts = None
+    if are_side_by_side(label):
+        patterns = tell_patterns(training.table, site=site)
+        classes, class_counts = tuple(patterns), tuple(patterns.values())
     covariates = None
     if settings.covariates:
         covariates = describe_covariates(
@@ -346,6 +351,7 @@ def train_diffusion(
         site=site,
         label=label,
         classes=tuple(classes),
+        class_counts=class_counts,
         channels=images.channels,
         grid=images.grid,
         spacing_mm=None if spacing_mm is None else tuple(spacing_mm),

@@ -60,6 +60,12 @@ class GeneratorConfig(Section):
     label: Annotated[str, Field(max_length=100)]
     classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=100)]
     """Classes in the order of their numbers."""
+    class_counts: Annotated[
+        tuple[Annotated[int, Field(gt=0)], ...] | None,
+        Field(strict=False, exclude_if=lambda counts: counts is None),
+    ] = None
+    """Where classes are patterns of findings: the site's training scans of each, in proportion to
+    which they are drawn."""
     channels: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=64)]
     """Image channels in order: sequences, then `mask` if there is one."""
     grid: Annotated[tuple[Small, ...], Field(strict=False, min_length=2, max_length=3)]
@@ -98,6 +104,11 @@ class GeneratorConfig(Section):
     @model_validator(mode="after")
     def _covariates_are_those_of_the_flow(self) -> Self:
         names = () if self.covariates is None else self.covariates.names
+        counts = self.class_counts
+        if counts is not None and len(counts) != len(self.classes):
+            raise ValueError(
+                f"counts of {len(counts)} classes are told, but there are {len(self.classes)}"
+            )
         if names != self.diffusion.covariates:
             raise ValueError(
                 f"covariates {list(names)} must be those of diffusion "

@@ -14,10 +14,12 @@ from sitesynth.classifiers.training import (
     Examples,
     ValidationScore,
     Validator,
+    check_findings,
     examples_of,
     pool_scores,
 )
 from sitesynth.images import read_images
+from sitesynth.patterns import are_side_by_side
 from sitesynth.settings import ClassifierSettings, MixingSettings
 from sitesynth.strategies.fitting import build_learner
 from sitesynth.strategies.mixes import Mix, take
@@ -89,11 +91,14 @@ def open_problem(
         }
     )
     own_seed = seeds.derive_seed(seed, "mixing")
+    drawn = {
+        site: examples_of([images_of_site], label=label, classes=classes, origins=["synthetic"])
+        for site, images_of_site in pool.items()
+    }
+    if are_side_by_side(label):
+        check_findings([*drawn.values()], classes)
     return MixingProblem(
-        pool={
-            site: examples_of([drawn], label=label, classes=classes, origins=["synthetic"])
-            for site, drawn in pool.items()
-        },
+        pool=drawn,
         validators={
             site: validator_of(examples, classes=classes, positive=positive)
             for site, examples in held_out.items()

@@ -190,7 +190,7 @@ def run_trials(
         params = {
             f"{site}/{name}": trial.suggest_int(f"{site}/{name}", 0, bounds[site][name])
             for site in sorted(bounds)
-            for name in problem.classes
+            for name in bounds[site]
         }
         return judge(trial, mix_of_trial(params, max_total=settings.max_total), problem, settings)
 

@@ -13,6 +13,7 @@ from sitesynth.strategies.mixes import (
     EQUAL,
     PROPORTIONAL,
     Mix,
+    count_as,
     equal_mix,
     mixes_without,
     pool_of,
@@ -59,7 +60,7 @@ def tune_mix(
     pool = pool_of(problem.pool, problem.classes)
     fixed = {
         EQUAL: equal_mix(pool, max_total=settings.max_total),
-        PROPORTIONAL: proportional_mix(pool, scans, max_total=settings.max_total),
+        PROPORTIONAL: proportional_mix(pool, count_as(pool, scans), max_total=settings.max_total),
     }
     if settings.num_trials == 0:
         return describe_untried(pool=pool, fixed=fixed, max_total=settings.max_total)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sitesynth.mlruns import Column
+from sitesynth.patterns import are_side_by_side
 from sitesynth.registry.gates import Gate
 from sitesynth.registry.packaging import JUDGED, PREDICTIONS, Contents
 from sitesynth.storage import read_json
@@ -147,6 +148,12 @@ def _classifier_card(
 
 def _what_is_told(config: Mapping[str, Any]) -> str:
     classes, trainings = ", ".join(config["classes"]), config["classifier"]["num_seeds"]
+    if are_side_by_side(config["label"]):
+        return (
+            f"Probabilities of {classes}, told side by side, each the mean of {trainings} "
+            "trainings of a DenseNet. A finding is called from one half on. The figures below are "
+            "means over the findings."
+        )
     if config["positive"] is None:
         return (
             f"Probabilities of {classes}, each the mean of {trainings} trainings of a DenseNet. "

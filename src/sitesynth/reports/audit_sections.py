@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sitesynth.patterns import are_side_by_side
 from sitesynth.privacy.chance import p_of_copies
 from sitesynth.reports.figures import Interval, Line, draw_forest, draw_lines, draw_points
 from sitesynth.reports.maps import draw_matrix
@@ -95,8 +96,10 @@ def conditions_section(study: Study, results: Results) -> Section:
                 stage=f"assess_quality@{site}",
             )
         )
+    # Each site has patterns of its own, which no column could be of.
+    judged = () if are_side_by_side(study.task.label) else study.classes
     blocks: list[Block] = [
-        judge_table(results.quality, classes=study.classes),
+        judge_table(results.quality, classes=judged),
         Gallery(
             "Is the judge as right as it is sure?",
             figures,

@@ -34,7 +34,14 @@ FIGURES = (
 def class_sections(results: Results) -> Iterator[Section]:
     """Yield what is found of each class; nothing where a class is positive."""
     comparison = results.comparison
-    if comparison["positive"] is None:
+    if "side_by_side" in comparison:
+        yield Section(
+            "classes",
+            "Findings",
+            "Each finding alone, in all external patients of whom every finding is known.",
+            [_class_table(comparison), _difference_table(comparison)],
+        )
+    elif comparison["positive"] is None:
         yield Section(
             "classes",
             "Classes",
@@ -85,12 +92,13 @@ def _class_table(comparison: Json) -> Table:
             ]
             first = [head(strategy, rows=len(classes))] if line == 0 else []
             rows.append([*first, head(name), *cells])
-    return Table(
-        "Each class against the rest",
-        [[head("Strategy"), head("Class"), *(column(title) for title, _ in FIGURES)]],
-        rows,
-        "Recall and specificity are of the most probable class.",
-    )
+    if "side_by_side" in comparison:
+        title, of, note = "Each finding", "Finding", "A finding is called from one half on."
+    else:
+        title, of = "Each class against the rest", "Class"
+        note = "Recall and specificity are of the most probable class."
+    columns = [head("Strategy"), head(of), *(column(name) for name, _ in FIGURES)]
+    return Table(title, [columns], rows, note)
 
 
 def _difference_table(comparison: Json) -> Table:
@@ -108,9 +116,14 @@ def _difference_table(comparison: Json) -> Table:
         ]
         for entry in comparison["comparisons"]
     ]
+    if "side_by_side" in comparison:
+        by, note = "finding", "The study's question is about their mean."
+    else:
+        by = "class"
+        note = "Of each class against the rest; the study's question is about their mean."
     return Table(
-        "Difference in AUC by class",
+        f"Difference in AUC by {by}",
         [[head("Difference"), *(column(name) for name in classes)]],
         rows,
-        "Of each class against the rest; the study's question is about their mean.",
+        note,
     )

@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from sitesynth.images import ImageSet
+from sitesynth.patterns import of_class
 from sitesynth.reports.numbers import (
     ABSENT,
     show_count,
@@ -74,12 +75,14 @@ def patient_table(
     for site in sites.all:
         found = [counts[site][split][name] for split in SPLITS for name in columns]
         if site in synthetic:
-            drawn = [int((synthetic[site].table[label] == name).sum()) for name in classes]
+            cells = synthetic[site].table[label]
+            drawn = [int(of_class(cells, label, name).sum()) for name in classes]
         else:
             drawn = [0] * len(classes)
         role = "training" if site in sites.training else "external"
-        cells = [number(show_count(value) if value else ABSENT) for value in [*found, *drawn]]
-        rows.append([head(site), text(role), *cells])
+        counts_of_site = [*found, *drawn]
+        shown = [number(show_count(value) if value else ABSENT) for value in counts_of_site]
+        rows.append([head(site), text(role), *shown])
     return Table(
         f"Patients by hospital, split and {label}",
         header,
@@ -224,7 +227,10 @@ def covariate_table(
     for site, found in images.items():
         table = found.table
         known = table[task.label][table[task.label] != ""]
-        shares = [float((known == name).mean()) if len(known) else None for name in shown]
+        shares = [
+            float(of_class(known, task.label, name).mean()) if len(known) else None
+            for name in shown
+        ]
         rows.append(
             [
                 head(site),

@@ -82,13 +82,19 @@ def results_table(comparison: Json, *, negative: str | None) -> Table:
         rows,
         "The shape of Table 4 in the CATphishing paper. ACC: accuracy, the share called rightly; "
         "SEN: sensitivity; SPE: specificity; AUC: area under the ROC curve. "
-        f"{_how_called(negative)} McNemar compares decisions, "
+        f"{_how_called(comparison, negative)} McNemar compares decisions, "
         "DeLong compares AUCs; a p-value above 0.05 does not show that two strategies are equal. "
         "Baselines are tested in a family of their own: they make no other test stricter.",
     )
 
 
-def _how_called(negative: str | None) -> str:
+def _how_called(comparison: Json, negative: str | None) -> str:
+    if "side_by_side" in comparison:
+        return (
+            "A finding is called from a probability of one half on; SEN is the share of those who "
+            "have it that are called so, ACC and the mean count every finding alike, and McNemar "
+            "counts patients of whom every finding is called rightly."
+        )
     if negative is None:
         return (
             "A patient is called the most probable class; SEN is a class's recall, and a class's "

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sitesynth.patterns import of_class
 from sitesynth.reports import pictures
 from sitesynth.reports.cohort_tables import (
     check_table,
@@ -46,7 +47,7 @@ def images_section(study: Study, results: Results) -> Section:
             real = results.images[site].in_split("train")
             of_kind = {"real": real, "synthetic": results.synthetic[site]}
             for kind, images in of_kind.items():
-                found = images.select(images.table[label] == name)
+                found = images.select(of_class(images.table[label], label, name))
                 sheet = pictures.draw_sheet(
                     pictures.read_scans(found, most=SCANS_SHOWN),
                     views,

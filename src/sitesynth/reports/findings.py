@@ -108,7 +108,7 @@ def answer(comparison: Json) -> Finding:
     difference = entry["auc_difference"]
     measured = (
         f"on {scope}, a classifier {describe_strategy(subject)} reached "
-        f"{'an AUC' if comparison['positive'] else 'a mean AUC of the classes'} of "
+        f"{_figure(comparison)} of "
         f"{show_score(reached)}, {_change(difference['value'])} one "
         f"{describe_strategy(comparison['reference'])} (95 % interval of the difference "
         f"{show_signed(difference['low'])} to {show_signed(difference['high'])})"
@@ -117,11 +117,19 @@ def answer(comparison: Json) -> Finding:
     return Finding(verdict, f"{opening}: {measured}; {meaning}.")
 
 
+def _figure(comparison: Json) -> str:
+    if comparison["positive"]:
+        return "an AUC"
+    return f"a mean AUC of the {'findings' if 'side_by_side' in comparison else 'classes'}"
+
+
 def _told_apart(comparison: Json) -> str:
-    """Say between which classes the study decides."""
+    """Say between which classes the study decides, or which findings it looks for."""
     if comparison["positive"] is not None:
         return f"{comparison['positive']} or not"
     *others, last = comparison["classes"]
+    if "side_by_side" in comparison:
+        return f"each of {', '.join(others)} and {last}"
     return f"{', '.join(others)} or {last}"
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sitesynth.patterns import ANY, are_side_by_side
 from sitesynth.reports.numbers import ABSENT, show_count, show_score
 from sitesynth.reports.page import Gallery, Section
 from sitesynth.reports.panels import INK, MUTED, Figure, open_panel, strategy_styles, to_svg
@@ -22,7 +23,7 @@ Json = Mapping[str, Any]
 def mixing_section(study: Study, results: Results) -> Section:
     """Show the tuned mix beside the fixed ones, and how it was found."""
     mixing = results.mixing
-    classes = study.classes
+    classes = (ANY,) if are_side_by_side(study.task.label) else study.classes
     figures = [_draw_mix(mixing, classes)]
     if mixing["trials"]:
         figures += [_draw_history(mixing["trials"]), _draw_finalists(mixing["finalists"])]

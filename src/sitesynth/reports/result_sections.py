@@ -7,8 +7,13 @@ import numpy as np
 from sitesynth import seeds
 from sitesynth.evaluation.intervals import draw_resamples
 from sitesynth.evaluation.metrics import auc
-from sitesynth.evaluation.predictions import AnyPredictions, ClassPredictions, Predictions
-from sitesynth.evaluation.ranking import auc_of, auc_of_seeds, class_sizes
+from sitesynth.evaluation.predictions import (
+    AnyPredictions,
+    ClassPredictions,
+    FindingPredictions,
+    Predictions,
+)
+from sitesynth.evaluation.ranking import auc_of, auc_of_seeds, smallest_class
 from sitesynth.reports.comparison_tables import (
     auc_table,
     comparison_table,
@@ -124,16 +129,21 @@ def roc_section(study: Study, results: Results) -> Section:
 
 
 def _lacking(test: AnyPredictions) -> str:
+    if isinstance(test, FindingPredictions):
+        return "All or no external patients have one of the findings."
     if isinstance(test, ClassPredictions):
         return "A class has no external patient."
     return "All external patients are of one class."
 
 
 def views_of(predictions: Mapping[str, AnyPredictions]) -> dict[str | None, dict[str, Predictions]]:
-    """Return the predictions of each class against the rest; of a positive class, under None."""
+    """Return the predictions of each class against the rest; of a positive class, under None.
+
+    Of findings, each against those without it.
+    """
     views: dict[str | None, dict[str, Predictions]] = {}
     for strategy, predicted in predictions.items():
-        if isinstance(predicted, ClassPredictions):
+        if not isinstance(predicted, Predictions):
             for number, name in enumerate(predicted.classes):
                 views.setdefault(name, {})[strategy] = predicted.one_against_rest(number)
         else:
@@ -284,4 +294,4 @@ def _auc_of(predicted: Predictions) -> str:
 
 
 def _has_both(predicted: AnyPredictions) -> bool:
-    return all(class_sizes(predicted, np.ones(len(predicted.labels), dtype=bool)))
+    return smallest_class(predicted, np.ones(len(predicted.labels), dtype=bool)) > 0

@@ -21,7 +21,7 @@ from sitesynth.settings.cohorts import (
     TaskSettings,
 )
 from sitesynth.settings.evaluation import EvaluationSettings, RegistrySettings
-from sitesynth.settings.fields import Names, Section
+from sitesynth.settings.fields import FINDINGS, Names, Section
 from sitesynth.settings.files import check_settings, load_settings, settings_text
 from sitesynth.settings.generators import (
     AutoencoderSettings,
@@ -53,6 +53,7 @@ from sitesynth.settings.study import (
 
 __all__ = [
     "BASELINES",
+    "FINDINGS",
     "MIX_VARIANTS",
     "OVERRIDABLE",
     "PHANTOM_SEQUENCES",

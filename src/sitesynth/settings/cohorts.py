@@ -1,11 +1,13 @@
 """Knobs of who is studied: cohort, sites, task, the phantom, checks and splits."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from sitesynth.settings.fields import (
     BRAIN_MASK_COLUMN,
+    FINDINGS,
     MASK_CHANNEL,
     Count,
     Fraction,
@@ -45,7 +47,9 @@ class CohortSettings(Section):
     """Whether the table has a `brain_mask` column: 0 outside the brain, and one for every scan."""
 
     labels: Annotated[dict[Name, Names], Field(min_length=1)]
-    """Every label column with its classes, in the order of their class numbers."""
+    """Every label column with its classes, in the order of their class numbers. `findings` is no
+    column: it names labels of two classes that are told side by side, the second class of each
+    meaning that a scan has it (ADR 51)."""
 
     label_unit: Literal["patient", "scan"]
     """What a label belongs to: `scan` lets a patient's scans differ, e.g. in projection."""
@@ -58,6 +62,7 @@ class CohortSettings(Section):
     def _classes_arenamed_once(
         cls, labels: dict[str, tuple[str, ...]]
     ) -> dict[str, tuple[str, ...]]:
+        _check_findings(labels)
         return {label: named_once(classes, "class") for label, classes in labels.items()}
 
     @field_validator("covariates")
@@ -79,6 +84,17 @@ class CohortSettings(Section):
                 f"{list(sequences)}; remove it, and say with has_brain_mask whether there are any"
             )
         return named_once(sequences, "sequence")
+
+
+def _check_findings(labels: Mapping[str, Sequence[str]]) -> None:
+    """Refuse findings that are no labels of two classes."""
+    for name in labels.get(FINDINGS, ()):
+        if name in {FINDINGS, "none"} or len(labels.get(name, ())) != len(("without", "with")):
+            raise ValueError(
+                f"'{FINDINGS}' names '{name}', which must be another label of two classes, the "
+                f"second of which means that a scan has it, and not be called none; the labels are "
+                f"{list(labels)}"
+            )
 
 
 class SiteSettings(Section):
@@ -113,7 +129,8 @@ class TaskSettings(Section):
 
     positive: Name | None
     """Of two classes, the one whose probability is predicted; null predicts every class, calls the
-    most probable one, and judges by means over the classes: needed for three classes or more."""
+    most probable one, and judges by means over the classes: needed for three classes or more, and
+    for `findings`, each of which is predicted by itself."""
 
 
 class PhantomSiteSettings(Section):

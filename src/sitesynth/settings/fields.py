@@ -27,6 +27,9 @@ Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
 MASK_CHANNEL = "mask"
 """Column and channel of the mask, which no sequence may be called."""
 
+FINDINGS = "findings"
+"""The label whose classes are labels themselves, of which a scan may have several."""
+
 BRAIN_MASK_COLUMN = "brain_mask"
 """Column of the brain's masks, which no sequence may be called either."""
 

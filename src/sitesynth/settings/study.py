@@ -21,7 +21,7 @@ from sitesynth.settings.cohorts import (
     TaskSettings,
 )
 from sitesynth.settings.evaluation import EvaluationSettings, RegistrySettings
-from sitesynth.settings.fields import Name, Names, Section, named_once
+from sitesynth.settings.fields import FINDINGS, Name, Names, Section, named_once
 from sitesynth.settings.generators import (
     AutoencoderSettings,
     ComputeSettings,
@@ -175,6 +175,11 @@ def _task_disagreements(task: TaskSettings, cohort: CohortSettings) -> Iterator[
         yield f"task.label '{task.label}' must have two classes or more, got {list(classes)}"
     elif task.positive is None:
         return
+    elif task.label == FINDINGS:
+        yield (
+            f"task.positive '{task.positive}' is one finding, and {FINDINGS} are told side by side:"
+            " set it to null, or task.label to that finding"
+        )
     elif task.positive not in classes:
         yield f"task.positive '{task.positive}' is not in the classes {list(classes)}"
     elif len(classes) != TWO_CLASSES:
@@ -252,6 +257,9 @@ def _baseline_disagreements(settings: Settings) -> Iterator[str]:
 def _mixing_disagreements(settings: Settings) -> Iterator[str]:
     mixing, num_sites = settings.mixing, len(settings.sites.training)
     num_classes = len(settings.cohort.labels.get(settings.task.label, ())) or TWO_CLASSES
+    if settings.task.label == FINDINGS:
+        # A mix counts a site's scans, whatever they have.
+        num_classes = 1
     equal = min(mixing.max_total // (num_sites * num_classes), settings.sampling.num_per_class)
     if num_sites * equal < mixing.min_per_class:
         yield (

@@ -6,7 +6,8 @@ fitted to the scans as they are, because under those weights a site tells nothin
 classes' shares at a training site, and those of all training scans at a site that it does not know,
 which every external site is. Its AUC there is 0.5 by construction.
 
-A task that predicts every class has a multinomial regression in the place of a binary one.
+A task that predicts every class has a multinomial regression in the place of a binary one; one of
+findings, a binary regression for each.
 
 Axes: n = scans, d = terms, c = classes of which a probability is predicted, k = classes.
 """
@@ -27,10 +28,13 @@ from sitesynth.classifiers.training import (
     balance,
     choose_threshold,
     pool_scores,
+    score_findings,
     score_probabilities,
 )
 from sitesynth.errors import TrainingError
 from sitesynth.images import ImageSet
+from sitesynth.patterns import are_side_by_side
+from sitesynth.settings import FINDINGS
 
 
 __all__ = ["fit_baseline"]
@@ -72,6 +76,10 @@ def fit_baseline(
     ordered = [real[site].labelled(label) for site in sorted(real)]
     train = [images.in_split("train") for images in ordered]
     held_out = [images.in_split("validation") for images in ordered]
+    if are_side_by_side(label):
+        return _fit_findings(
+            name, train=train, held_out=held_out, findings=classes, covariates=covariates
+        )
     number = None if positive is None else list(classes).index(positive)
     for purpose, sets in (("learn from", train), ("choose with", held_out)):
         _check_classes(sets, purpose, label=label, classes=classes)
@@ -87,7 +95,9 @@ def fit_baseline(
         fits = [(None, _fit_sites(known["site"], outcomes, is_binary=number is not None))]
     else:
         sites = _concatenated(images.table["site"] for images in train)
-        fits = _fit_ridges(known, outcomes, sites, is_binary=number is not None)
+        fits = _fit_ridges(
+            known, outcomes, sites, is_binary=number is not None, terms=_terms_of(known)
+        )
     tables = facts(held_out)
     scored = [
         (
@@ -112,6 +122,81 @@ def fit_baseline(
         covariates=tuple(covariates),
         strength=strength,
         logistic=logistic,
+    )
+
+
+def _fit_findings(
+    name: str,
+    *,
+    train: Sequence[ImageSet],
+    held_out: Sequence[ImageSet],
+    findings: Sequence[str],
+    covariates: Sequence[str],
+) -> Baseline:
+    """Fit a regression to each finding, on the scans of which it is known; one penalty for all."""
+
+    def facts(sets: Sequence[ImageSet]) -> list[pd.DataFrame]:
+        return [facts_of(images, baseline=name, covariates=covariates) for images in sets]
+
+    known = pd.concat(facts(train), ignore_index=True)
+    sites = _concatenated(images.table["site"] for images in train)
+    labels = np.concatenate([images.findings(findings).numpy() for images in train])
+    columns = []
+    for finding, column in zip(findings, labels.T, strict=True):
+        inside = column >= 0
+        if set(column[inside]) != {0, 1}:
+            raise TrainingError(
+                f"of the {int(inside.sum())} scans to learn from whose {finding} is known, all or "
+                "none have it; a baseline needs both."
+            )
+        there = known[inside].reset_index(drop=True)
+        if name == "baseline-site":
+            fits: list[tuple[float | None, Logistic]] = [
+                (None, _fit_sites(there["site"], column[inside], is_binary=True))
+            ]
+        else:
+            # The terms of all findings are alike, lest what one lacks be another's.
+            fits = _fit_ridges(
+                there, column[inside], sites[inside], is_binary=True, terms=_terms_of(known)
+            )
+        columns.append(fits)
+    tables = facts(held_out)
+    scored = []
+    for alike in zip(*columns, strict=True):
+        logistic = _side_by_side([found for _, found in alike])
+        scores = [
+            score_findings(
+                torch.from_numpy(logistic.predict(table)).float(), images.findings(findings)
+            )
+            for table, images in zip(tables, held_out, strict=True)
+        ]
+        scored.append((pool_scores(scores).loss, alike[0][0], logistic))
+    _, strength, logistic = min(scored, key=lambda entry: entry[0])
+    return Baseline(
+        strategy=name,
+        label=FINDINGS,
+        classes=tuple(findings),
+        positive=None,
+        threshold=None,
+        covariates=tuple(covariates),
+        strength=strength,
+        logistic=logistic,
+    )
+
+
+def _side_by_side(logistics: Sequence[Logistic]) -> Logistic:
+    """Return several regressions on the same terms as one, with a score for each."""
+    terms: dict[tuple[str, str | None], list[Term]] = {}
+    for logistic in logistics:
+        for term in logistic.terms:
+            terms.setdefault((term.fact, term.word), []).append(term)
+    return Logistic(
+        intercepts=tuple(found.intercepts[0] for found in logistics),
+        terms=tuple(
+            same[0].model_copy(update={"weights": tuple(term.weights[0] for term in same)})
+            for same in terms.values()
+        ),
+        side_by_side=True,
     )
 
 
@@ -143,7 +228,12 @@ def _fit_sites(
 
 
 def _fit_ridges(
-    facts: pd.DataFrame, outcomes: Int64[np.ndarray, " n"], sites: np.ndarray, *, is_binary: bool
+    facts: pd.DataFrame,
+    outcomes: Int64[np.ndarray, " n"],
+    sites: np.ndarray,
+    *,
+    is_binary: bool,
+    terms: Sequence[Term],
 ) -> list[tuple[float | None, Logistic]]:
     """Return a logistic regression for every strength of the penalty."""
     # Half a second to import, which the strategies that fit networks need not pay.
@@ -151,7 +241,11 @@ def _fit_ridges(
 
     strata = pd.factorize(pd.Series(sites) + " " + pd.Series(outcomes).astype(str), sort=True)
     weights = balance(torch.from_numpy(strata[0])).numpy()
-    terms = _terms_of(facts)
+    if not terms:
+        raise TrainingError(
+            f"nothing varies among the {len(facts)} scans to learn from in {list(facts)}, so a "
+            "baseline of it tells nothing; leave it out of the strategies."
+        )
     found: list[tuple[float | None, Logistic]] = []
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, tol=1e-6)

@@ -13,11 +13,13 @@ from sitesynth.classifiers.network import build_classifier
 from sitesynth.classifiers.training import (
     Examples,
     Validator,
+    check_findings,
     choose_threshold,
     examples_of,
     pool_scores,
 )
 from sitesynth.images import ImageSet, read_images
+from sitesynth.patterns import are_side_by_side
 from sitesynth.settings import (
     ClassifierSettings,
     FederatedSettings,
@@ -100,6 +102,9 @@ def fit_strategy(
         else {},
         validators={site: known.validator(images) for site, images in real.items()},
     )
+    if are_side_by_side(label):
+        seen = [found for site in sites.values() for found in (site.real, site.synthetic) if found]
+        check_findings(seen, classes)
     first = next(iter(real.values()))
     build = build_learner(classifier, like=first, num_classes=len(classes), seed=seed)
     strategy = build_strategy(name, classifier=classifier, federated=federated)

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import torch
+from torch import Tensor
 
 from sitesynth.classifiers.training import Examples
 from sitesynth.errors import TrainingError
+from sitesynth.patterns import ANY
 
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "PROPORTIONAL",
     "TUNED",
     "Mix",
+    "cells_of",
+    "count_as",
     "equal_mix",
     "fit_budget",
     "mix_of",
@@ -41,10 +45,24 @@ def mix_of(strategy: str) -> str:
     return name or TUNED
 
 
+def cells_of(examples: Examples, classes: Sequence[str]) -> dict[str, Tensor]:
+    """Return which of a site's scans a mix counts together: those of a class.
+
+    Findings do not exclude one another, so scans are counted whatever they have; they lie in an
+    order whose every beginning has the site's patterns in proportion (`sampling.write_samples`).
+    """
+    if examples.labels.ndim > 1:
+        return {ANY: torch.arange(len(examples))}
+    return {
+        name: (examples.labels == number).nonzero(as_tuple=True)[0]
+        for number, name in enumerate(classes)
+    }
+
+
 def pool_of(pool: Mapping[str, Examples], classes: Sequence[str]) -> dict[str, dict[str, int]]:
     """Count the pool, which bounds every mix."""
     return {
-        site: {name: int((examples.labels == c).sum()) for c, name in enumerate(classes)}
+        site: {name: len(found) for name, found in cells_of(examples, classes).items()}
         for site, examples in pool.items()
     }
 
@@ -97,6 +115,14 @@ def proportional_mix(pool: Mix, scans: Mix, *, max_total: int) -> Mix:
     }
 
 
+def count_as(pool: Mix, scans: Mix) -> Mix:
+    """Return the scans that generators were trained on, in the cells of a pool."""
+    return {
+        site: {ANY: sum(counts.values())} if set(pool[site]) == {ANY} else counts
+        for site, counts in scans.items()
+    }
+
+
 def fit_budget(mix: Mix, *, max_total: int) -> Mix:
     """Return a mix, shrunk evenly if it exceeds the budget."""
     total = sum(per_class(mix).values())
@@ -115,7 +141,7 @@ def take(pool: Mapping[str, Examples], mix: Mix, classes: Sequence[str]) -> dict
         TrainingError: If the mix asks for more than there is, or leaves a class without a scan.
     """
     totals = per_class(mix)
-    empty = [name for name in classes if not totals[name]]
+    empty = [name for name in totals if not totals[name]]
     if empty:
         raise TrainingError(
             f"the mix {mix} has no scan of {empty}; a classifier needs scans of every class."
@@ -124,8 +150,7 @@ def take(pool: Mapping[str, Examples], mix: Mix, classes: Sequence[str]) -> dict
     for site, counts in mix.items():
         examples = pool[site]
         chosen = []
-        for number, name in enumerate(classes):
-            (found,) = (examples.labels == number).nonzero(as_tuple=True)
+        for name, found in cells_of(examples, classes).items():
             if counts[name] > len(found):
                 raise TrainingError(
                     f"the mix asks for {counts[name]} {name} scans of {site}, of which the pool "
@@ -135,8 +160,9 @@ def take(pool: Mapping[str, Examples], mix: Mix, classes: Sequence[str]) -> dict
         keep = torch.cat(chosen).sort().values
         if len(keep):
             labels = examples.labels[keep]
-            sizes = torch.tensor([totals[name] for name in classes]).double()
+            sizes = torch.tensor([*totals.values()]).double()
+            of_cell = labels if labels.ndim == 1 else torch.zeros(len(labels), dtype=torch.long)
             taken[site] = Examples(
-                examples.images[keep], examples.presence[keep], labels, len(mix) / sizes[labels]
+                examples.images[keep], examples.presence[keep], labels, len(mix) / sizes[of_cell]
             )
     return taken

@@ -6,6 +6,7 @@ import torch
 from sitesynth.classifiers.training import Examples, balance
 from sitesynth.errors import TrainingError
 from sitesynth.strategies.mixes import (
+    count_as,
     equal_mix,
     fit_budget,
     mix_of,
@@ -149,3 +150,25 @@ def test_a_class_without_a_scan_is_refused() -> None:
 )
 def test_a_strategy_says_its_mix(strategy: str, mix: str) -> None:
     assert mix_of(strategy) == mix
+
+
+def test_scans_with_findings_are_counted_whatever_they_have() -> None:
+    """Two sites of 8 and 4 scans: the first ones are taken, and drawn alike over all sites."""
+    both = {"alder": with_findings(8), "birch": with_findings(4)}
+    found = pool_of(both, ("edema", "mass"))
+    taken = take(both, {"alder": {"all": 3}, "birch": {"all": 1}}, ("edema", "mass"))
+
+    assert found == {"alder": {"all": 8}, "birch": {"all": 4}}
+    assert taken["alder"].images.flatten().tolist() == [0, 1, 2]
+    assert {*taken["alder"].weights.tolist(), *taken["birch"].weights.tolist()} == {2 / 4}
+    assert count_as(found, {"alder": {"none": 7, "edema": 5}, "birch": {"mass": 6}}) == {
+        "alder": {"all": 12}, "birch": {"all": 6}
+    }  # fmt: skip
+
+
+def with_findings(count: int) -> Examples:
+    """Return scans of two findings, each of the value of its place."""
+    images = torch.arange(count).float().reshape(-1, 1, 1, 1)
+    labels = torch.tensor([[0, 1]] * count)
+    presence = torch.ones(count, 1, dtype=torch.bool)
+    return Examples(images, presence, labels, torch.ones(count, dtype=torch.float64))
