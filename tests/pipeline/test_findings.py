@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from ruamel.yaml import YAML
 
 from sitesynth.cli.main import main
 from sitesynth.settings import BASELINES, FINDINGS
 from tests.pipeline.in_process import ROOT, run_study
+from tests.pipeline.tiny_pictures import paint, shrink_pictures
 
 
 NAMES = ["edema", "effusion", "mass"]
@@ -26,14 +26,6 @@ PATTERNS = {(): 10, ("edema",): 9, ("edema", "effusion"): 9, ("mass",): 9, ("eff
 """Patients of each site with these findings; too few have the last one to be told of."""
 
 PATIENTS = sum(PATTERNS.values())
-SIZE = 32
-
-PLACES = {
-    "edema": (slice(4, 12), slice(4, 12)),
-    "effusion": (slice(20, 28), slice(4, 12)),
-    "mass": (slice(12, 20), slice(20, 28)),
-}
-"""Where a finding is bright."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,11 +40,8 @@ def plant(folder: Path) -> None:
     for site in SITES["all"]:
         planted = [names for names, count in PATTERNS.items() for _ in range(count)]
         for number, names in enumerate(planted):
-            picture = 60 + 20 * rng.random((SIZE, SIZE))
-            for name in names:
-                picture[PLACES[name]] += 110
             file = f"{site}-{number:02d}.png"
-            Image.fromarray(picture.astype(np.uint8)).save(folder / file)
+            paint(folder / file, [NAMES.index(name) for name in names], rng)
             told = {name: str(int(name in names)) for name in NAMES}
             if number == PATIENTS - 1:
                 told["mass"] = ""
@@ -61,7 +50,7 @@ def plant(folder: Path) -> None:
                     "patient_id": file[:-4],
                     "site": site,
                     "xray": file,
-                    "age": 40 + number % 20,
+                    "age": int(rng.integers(20, 90)),
                     **told,
                 }
             )
@@ -87,19 +76,7 @@ def tiny(params: dict[str, Any], source: Path) -> dict[str, Any]:
     params["strategies"] = [
         "local-north", "centralized", "federated", "synthetic", "augmented", *BASELINES
     ]  # fmt: skip
-    params["check"] |= {"min_patients_per_class": 2, "near_duplicates": "report"}
-    params["split"]["validation_fraction"] = 0.3
-    params["grid"]["shape"] = [SIZE, SIZE]
-    params["autoencoder"] |= {"channels": [8, 8], "latent_channels": 8, "num_steps": 20}
-    params["diffusion"] |= {"width": 32, "depth": 1, "num_steps": 10, "validate_every": 5}
-    params["sampling"] |= {"num_steps": 4, "num_per_class": 12}
-    params["quality"] |= {"num_pairs": 10, "num_resamples": 100}
-    params["privacy"] |= {"num_splits": 20, "min_held_out": 4}
-    params["classifier"] |= {"num_steps": 60, "validate_every": 30, "num_seeds": 2}
-    params["mixing"] |= {"num_trials": 3, "num_random": 2, "max_total": 40, "min_per_class": 4}
-    params["mixing"] |= {"num_steps": 4, "validate_every": 2, "num_finalists": 1}
-    params["federated"]["num_rounds"] = 6
-    params["evaluation"] |= {"num_resamples": 200, "min_subgroup": 2}
+    shrink_pictures(params)
     params["overrides"] = {site: {} for site in SITES["all"]}
     return params
 
