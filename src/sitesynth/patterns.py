@@ -27,6 +27,7 @@ from sitesynth.settings import FINDINGS
 __all__ = [
     "AND",
     "ANY",
+    "EVEN",
     "MAX_PATTERNS",
     "MIN_PATIENTS",
     "NOTHING",
@@ -48,6 +49,9 @@ AND, UNSURE, NOTHING = "+", "?", "none"
 
 ANY = "all"
 """What stands for all patterns where they are counted together."""
+
+EVEN = 0.5
+"""The probability from which a finding is called: classifiers learn with and without alike."""
 
 UNKNOWN_FINDING = -1
 

@@ -416,6 +416,14 @@ def test_no_finding_is_the_positive_one(study: Study, write: Write) -> None:
         load_settings(write(study))
 
 
+def test_patterns_are_told_of_without_noise_or_not_at_all(study: Study, write: Write) -> None:
+    private = {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-5}
+    with_findings(study)["diffusion"]["dp"] = private
+
+    with pytest.raises(SettingsError, match=r"diffusion\.dp does not cover which patterns"):
+        load_settings(write(study))
+
+
 def test_a_curve_of_one_auc_needs_a_positive_class(study: Study, write: Write) -> None:
     study["supplementation"]["percentages"] = [0, 100]
     study["task"]["positive"] = None

@@ -15,7 +15,7 @@ from sitesynth.classifiers.baseline import Baseline
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.errors import CohortError
 from sitesynth.images import ImageSet
-from sitesynth.patterns import AND, NOTHING, are_side_by_side, is_complete
+from sitesynth.patterns import AND, EVEN, NOTHING, are_side_by_side, is_complete
 
 
 __all__ = [
@@ -29,9 +29,6 @@ __all__ = [
 
 LABEL_OF = "label_"
 """How columns begin that say whether a scan has a finding."""
-
-EVEN = 0.5
-"""The probability from which a scan is said to have a finding: trained with and without alike."""
 
 DIGITS = 6
 """Decimals of a probability: enough for ranks, and the same text on machines of one kind."""

@@ -107,6 +107,11 @@ def examples_of(
             f"none of the {len(found)} scans to learn from is labelled {label} = {absent}; "
             "a classifier needs scans of every class."
         )
+    if not len(found):
+        raise TrainingError(
+            f"of no scan any of {list(classes)} is known, to learn from or to choose with; a "
+            "training site needs both: raise split.validation_fraction, or give its labels."
+        )
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     weights = balance(torch.tensor([numbers[name] for name in names]))
     return Examples(torch.cat(images), torch.cat(presence), found, weights)

@@ -26,7 +26,6 @@ from sitesynth.evaluation.predictions import (
     ClassPredictions,
     FindingPredictions,
 )
-from sitesynth.evaluation.side_by_side import EVEN
 from sitesynth.evaluation.summaries import (
     describe_aucs,
     deviations,
@@ -35,6 +34,7 @@ from sitesynth.evaluation.summaries import (
     summarize_points,
     with_interval,
 )
+from sitesynth.patterns import EVEN
 
 
 __all__ = ["call_classes", "summarize_class_seeds", "summarize_classes", "summarize_points_of"]

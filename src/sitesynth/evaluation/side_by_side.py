@@ -27,6 +27,7 @@ from sitesynth.evaluation.intervals import (
 from sitesynth.evaluation.paired import TINY, AucDifference, rank_alike
 from sitesynth.evaluation.predictions import FindingPredictions
 from sitesynth.evaluation.summaries import describe_aucs, summarize_calls, with_interval
+from sitesynth.patterns import EVEN
 
 
 __all__ = [
@@ -44,9 +45,6 @@ Labels = Bool[np.ndarray, "n k"]
 Scores = Float[np.ndarray, "n k"]
 Weights = Float[np.ndarray, "r n"]
 Json = dict[str, Any]
-
-EVEN = 0.5
-"""The probability from which a finding is called: classifiers learn with and without alike."""
 
 MEANS = (
     "accuracy",

@@ -276,6 +276,11 @@ def _generator_disagreements(settings: Settings) -> Iterator[str]:
             f"diffusion.dp does not cover what is told of diffusion.covariates "
             f"{list(settings.diffusion.covariates)}: set these to [], or dp to null"
         )
+    if settings.task.label == FINDINGS and settings.diffusion.dp is not None:
+        yield (
+            f"diffusion.dp does not cover which patterns of {FINDINGS} a bundle tells of: set it "
+            "to null, or task.label to one label"
+        )
     if variant != "flow" and settings.diffusion.dp is not None:
         yield (
             f"diffusion.dp trains a flow with noise, but generator.variant is {variant}, which it "
