@@ -134,7 +134,7 @@ def test_an_unknown_finding_is_learned_around_and_not_judged(study: Path) -> Non
     acquired = table_of(study / "data/acquired/east/table.csv").set_index("scan_id")
     judged = set(table_of(study / "results/evaluation/synthetic/predictions.csv")["scan_id"])
 
-    assert acquired.loc["east-39", FINDINGS].endswith("?mass")
+    assert str(acquired.loc["east-39", FINDINGS]).endswith("?mass")
     assert set(acquired.index) - judged == {"east-39"}
 
 

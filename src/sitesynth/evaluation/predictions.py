@@ -45,6 +45,10 @@ PER_CLASS = "probability_"
 PER_LABEL = "label_"
 SEED_PREFIX = "seed_"
 
+DIGITS = 12
+"""Decimals of a patient's mean: scans of one probability have it as theirs, to the bit, however
+many they are, so that patients who are told the same are tied."""
+
 SLACK = 1e-4
 """By how much a patient's probabilities may miss 1, for their rounding."""
 
@@ -356,7 +360,7 @@ def _average(
         patients=tuple(patient for _, patient in ordered),
         sites=tuple(site for site, _ in ordered),
         labels=np.array([labels.index(facts[patient][1]) for _, patient in ordered]),
-        values=np.array([np.mean(scans[key], axis=0) for key in ordered]).T,
+        values=np.array([np.mean(scans[key], axis=0).round(DIGITS) for key in ordered]).T,
     )
 
 

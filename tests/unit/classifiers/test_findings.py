@@ -53,8 +53,8 @@ def test_classes_are_learned_as_before() -> None:
 
 def test_probabilities_of_findings_are_of_each_alone() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    nn.init.zeros_(model[1].weight)
-    nn.init.constant_(model[1].bias, 2.0)
+    nn.init.zeros_(model.get_parameter("1.weight"))
+    nn.init.constant_(model.get_parameter("1.bias"), 2.0)
     alone = predict(model, torch.zeros(3, 1, 2, 2), side_by_side=True)
 
     assert torch.allclose(alone, torch.full((3, 2), 2.0).sigmoid())

@@ -41,6 +41,15 @@ def test_the_scans_of_a_patient_become_one_row() -> None:
     np.testing.assert_allclose(found.by_seed, [[0.4, 0.9]])
 
 
+def test_patients_told_the_same_are_tied_however_many_scans_they_have() -> None:
+    """The sum of seven times 0.415888, divided by seven, is another number."""
+    many = [row("a", scan=f"a{number}", p="0.415888") for number in range(7)]
+    found = predictions_by_patient([*many, row("b", label="0", p="0.415888")], named="t")
+
+    assert found.probabilities.tolist() == [0.415888, 0.415888]
+    assert found.by_seed.tolist() == [[0.415888, 0.415888]]
+
+
 def test_the_order_of_rows_does_not_matter() -> None:
     rows = [row("b"), row("a", "oak", label="0", p="0.1"), row("c", p="0.7")]
     there = predictions_by_patient(rows, named="t")
