@@ -201,6 +201,10 @@ def _mean_of_ends(parts: Sequence[Mapping[str, float | None]]) -> Json:
     for key in ("value", "low", "high"):
         known = [end for end in (part[key] for part in parts) if end is not None]
         told[key] = float(np.mean(known)) if len(known) == len(parts) else None
+    if None not in told.values():
+        # Where an end is the value, their means may differ by a last bit.
+        told["low"] = min(told["low"], told["value"])
+        told["high"] = max(told["high"], told["value"])
     return told
 
 

@@ -88,6 +88,10 @@ def results_table(comparison: Json, *, negative: str | None) -> Table:
     )
 
 
+def _rule_of(comparison: Json) -> str:
+    return "from one half on" if "side_by_side" in comparison else "most probable class"
+
+
 def _how_called(comparison: Json, negative: str | None) -> str:
     if "side_by_side" in comparison:
         return (
@@ -163,7 +167,7 @@ def figures_of_merit_table(comparison: Json) -> Table:
     for strategy in comparison["order"]["strategies"]:
         found = _scopes_of(comparison, strategy)
         limit = comparison["strategies"][strategy]["threshold"]
-        threshold = "most probable class" if limit is None else f"threshold {show_score(limit)}"
+        threshold = _rule_of(comparison) if limit is None else f"threshold {show_score(limit)}"
         for line, (name, key) in enumerate(metrics):
             values = [
                 number(

@@ -171,3 +171,18 @@ def test_probabilities_of_findings_need_not_add_up(tmp_path: Path) -> None:
 def test_a_bad_cell_is_named(tmp_path: Path, changed: dict[str, object], message: str) -> None:
     with pytest.raises(CohortError, match=message):
         read_predictions(write(tmp_path / "predictions.csv", [{**ROW, **changed}]))
+
+
+def test_ends_enclose_their_value_to_the_last_bit() -> None:
+    """Where all are called wrongly, every upper end of the ECE may be its value."""
+    for seed in range(40):
+        labels, first, _ = cohort(seed, patients=12)
+        told = summarize_findings(
+            predicted(labels, 1 - first),
+            np.ones(12, dtype=bool),
+            weights=np.ones((100, 12)),
+            rng=np.random.default_rng(0),
+        )
+        for key in ("ece", "brier", "accuracy"):
+            if told[key]["low"] is not None:
+                assert told[key]["low"] <= told[key]["value"] <= told[key]["high"]
