@@ -105,6 +105,7 @@ def conclude(
         classes=plan.classes,
         positive=plan.positive,
         threshold=choose_threshold(pooled),
+        stages=None,
         sequences=plan.sequences,
         grid=grid,
         intensity=intensity,

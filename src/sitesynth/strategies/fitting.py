@@ -10,6 +10,7 @@ from torch import nn
 from sitesynth import seeds
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.classifiers.network import build_classifier
+from sitesynth.classifiers.stages import number_stages
 from sitesynth.classifiers.training import (
     Examples,
     Validator,
@@ -23,11 +24,13 @@ from sitesynth.settings import (
     FederatedSettings,
     GridSettings,
     IntensitySettings,
+    StageSettings,
 )
 from sitesynth.strategies.catalogue import (
     admit,
     build_strategy,
     choosers,
+    is_staged,
     members,
     needs_real,
     needs_synthetic,
@@ -36,6 +39,7 @@ from sitesynth.strategies.catalogue import (
 from sitesynth.strategies.mixes import Mix, mix_of, take
 from sitesynth.strategies.protocol import Learner
 from sitesynth.strategies.side_by_side import train_side_by_side
+from sitesynth.strategies.staged import fit_in_stages
 from sitesynth.strategies.validation import load_held_out, validator_of
 from sitesynth.tracking import OnStep
 
@@ -52,6 +56,7 @@ def fit_strategy(
     label: str,
     classes: Sequence[str],
     positive: str | None,
+    stages: Sequence[StageSettings] | None,
     grid: GridSettings,
     intensity: IntensitySettings,
     classifier: ClassifierSettings,
@@ -70,6 +75,7 @@ def fit_strategy(
         label: The task's label column.
         classes: Its classes, in order.
         positive: The class whose probability is predicted; None predicts every class.
+        stages: The stages of a strategy that is staged.
         grid: How scans were brought to their grid; kept with the classifier.
         intensity: How intensities were brought to [0, 1]; kept with the classifier.
         classifier: The `classifier` section of params.yaml.
@@ -99,15 +105,27 @@ def fit_strategy(
         validators={site: known.validator(images) for site, images in real.items()},
     )
     first = next(iter(real.values()))
-    build = build_learner(classifier, like=first, num_classes=len(classes), seed=seed)
     strategy = build_strategy(name, classifier=classifier, federated=federated)
-    trained = train_side_by_side(
-        lambda member, on_step: strategy.fit(
-            sites, build, seed=seed, member=member, on_step=on_step
-        ),
-        classifier.num_seeds,
-        on_step_of=on_step_of,
-    )
+    asked = stages if is_staged(name) else None
+
+    def build_of(num_classes: int, own_seed: int) -> Learner:
+        return build_learner(classifier, like=first, num_classes=num_classes, seed=own_seed)
+
+    def fit(member: int, on_step: OnStep) -> nn.Module:
+        if asked is None:
+            build = build_of(len(classes), seed)
+            return strategy.fit(sites, build, seed=seed, member=member, on_step=on_step)
+        return fit_in_stages(
+            strategy,
+            number_stages(asked, classes),
+            sites,
+            lambda stage, own_seed: build_of(len(stage.groups), own_seed),
+            seed=seed,
+            member=member,
+            on_step=on_step,
+        )
+
+    trained = train_side_by_side(fit, classifier.num_seeds, on_step_of=on_step_of)
     pooled = pool_scores([site.validate(trained) for site in choosers(name, sites).values()])
     config = ClassifierConfig(
         strategy=name,
@@ -115,6 +133,7 @@ def fit_strategy(
         classes=tuple(classes),
         positive=positive,
         threshold=choose_threshold(pooled),
+        stages=None if asked is None else tuple(asked),
         sequences=first.sequences,
         grid=grid,
         intensity=intensity,
