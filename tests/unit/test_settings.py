@@ -517,7 +517,7 @@ def test_a_task_with_a_positive_class_has_no_stages(study: Study, write: Write) 
 
 def test_a_site_is_not_called_as_a_staged_strategy_is(study: Study, write: Write) -> None:
     """`local-x-staged` would be the site's own, or x's in stages."""
-    study["sites"]["all"][-1] = "elm-staged"
+    study["sites"]["all"][-1] = study["sites"]["external"][-1] = "elm-staged"
 
     with pytest.raises(SettingsError, match=r"sites \['elm-staged'\] end in '-staged'"):
         load_settings(write(study))
