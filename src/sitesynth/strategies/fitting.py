@@ -18,6 +18,7 @@ from sitesynth.classifiers.training import (
     examples_of,
     pool_scores,
 )
+from sitesynth.errors import SettingsError
 from sitesynth.images import ImageSet, read_images
 from sitesynth.settings import (
     ClassifierSettings,
@@ -87,6 +88,7 @@ def fit_strategy(
         The strategy's classifier: one member per seed.
 
     Raises:
+        SettingsError: If the strategy is staged, and there are no stages.
         TrainingError: If a site lacks a class to learn from, or a loss diverges.
     """
     known = SiteLoader(label, tuple(classes), positive)
@@ -106,7 +108,7 @@ def fit_strategy(
     )
     first = next(iter(real.values()))
     strategy = build_strategy(name, classifier=classifier, federated=federated)
-    asked = stages if is_staged(name) else None
+    asked = _stages_of(name, stages)
 
     def build_of(num_classes: int, own_seed: int) -> Learner:
         return build_learner(classifier, like=first, num_classes=num_classes, seed=own_seed)
@@ -133,13 +135,24 @@ def fit_strategy(
         classes=tuple(classes),
         positive=positive,
         threshold=choose_threshold(pooled),
-        stages=None if asked is None else tuple(asked),
+        stages=asked,
         sequences=first.sequences,
         grid=grid,
         intensity=intensity,
         classifier=classifier,
     )
     return Ensemble(config, trained)
+
+
+def _stages_of(
+    name: str, stages: Sequence[StageSettings] | None
+) -> tuple[StageSettings, ...] | None:
+    """Return the stages to fit; None for a strategy that learns every class at once."""
+    if not is_staged(name):
+        return None
+    if stages is None:
+        raise SettingsError(f"'{name}' learns in stages, and task.stages is null; name the stages.")
+    return tuple(stages)
 
 
 def build_learner(

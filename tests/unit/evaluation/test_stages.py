@@ -1,5 +1,7 @@
 """What strategies answer to the questions of stages, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,17 @@ def test_every_strategy_answers_every_stage() -> None:
     assert (told["n"], told["counts"]) == (4, {"g": 1, "a or o": 3})
     assert told["auc"]["value"] == pytest.approx(1.0)
     assert found[1]["strategies"]["centralized"]["accuracy"]["value"] == 1.0
+
+
+def test_a_question_that_is_about_nobody_is_answered_by_nothing() -> None:
+    """No mutant among the patients: no AUC, and no error."""
+    wildtypes = replace(predictions(), labels=np.zeros(4, dtype=np.int64))
+
+    found = compare_stages({"centralized": wildtypes}, STAGES, num_resamples=200, seed=1)
+
+    told = found[1]["strategies"]["centralized"]
+    assert (told["n"], told["counts"]) == (0, {"a": 0, "o": 0})
+    assert told["auc"] == told["accuracy"] == {"value": None, "low": None, "high": None}
 
 
 def test_stages_are_compared_with_all_at_once_and_with_the_staged_reference() -> None:
