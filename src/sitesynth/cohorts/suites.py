@@ -81,8 +81,12 @@ def write_suites(folder: Path, settings: Settings, *, site: str) -> None:
     files = [*cohort.sequences]
     files += [BRAIN_MASK] if cohort.has_brain_mask else []
     files += [MASK] if cohort.has_mask else []
-    role = "training" if site in settings.sites.training else "external"
-    found = Acquired(site, role, Path(), pd.DataFrame(columns=files))
+    found = Acquired(
+        site,
+        "training" if site in settings.sites.training else "external",
+        Path(),
+        pd.DataFrame(columns=files),
+    )
     suites = suites_of(build_suite(found, cohort=cohort, check=settings.check))
     for layer, suite in suites.items():
         write_json(folder / site / f"{layer}.json", suite)
