@@ -17,7 +17,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 
 INSTALLED := .venv/.installed
 
-.PHONY: help setup repro test test-all check format prove clean
+# Examples that each fuzz test tries, drawn anew on every run; the fast tests try 60, always the same.
+FUZZ_EXAMPLES ?= 3000
+
+.PHONY: help setup repro test test-all fuzz check format prove clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 12
@@ -53,6 +56,10 @@ test: setup ## Run the fast tests
 
 test-all: setup ## Run all tests, the whole study among them
 	python -m pytest -n 2 --dist loadfile
+
+fuzz: setup ## Damage scans, tables and bundles for some minutes: FUZZ_EXAMPLES edits of each kind
+	SITESYNTH_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) python -m pytest -n 0 -q --durations=0 \
+		tests/unit/test_fuzzing.py tests/unit/generators/test_bundle_fuzzing.py
 
 check: setup ## Check format, style, types and import layers
 	ruff format --check

@@ -61,6 +61,7 @@ def in_process(images: Path, study: Settings) -> tuple[Ensemble, int]:
         label=study.task.label,
         classes=study.classes,
         positive=study.task.positive,
+        stages=study.task.stages,
         grid=study.grid,
         mask_labels=study.cohort.mask_labels,
         intensity=study.intensity,

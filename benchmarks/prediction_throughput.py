@@ -42,6 +42,7 @@ def untrained(study: Settings) -> Ensemble:
         classes=study.classes,
         positive=study.task.positive,
         threshold=0.5,
+        stages=None,
         sequences=study.cohort.sequences,
         grid=study.grid,
         mask_labels=study.cohort.mask_labels,

@@ -4,6 +4,7 @@ from pipelines._stage import In, Out, main
 from sitesynth.cohorts.acquired import read_acquired
 from sitesynth.cohorts.checks import check_site, raise_failures
 from sitesynth.cohorts.data_docs import render_page
+from sitesynth.cohorts.thumbnails import draw_thumbnails
 from sitesynth.cohorts.voxels import measure_scans
 from sitesynth.settings import CheckSettings, CohortSettings, TaskSettings
 from sitesynth.storage import write_json, write_text
@@ -26,7 +27,8 @@ def run(
     measures = measure_scans(found, cohort=cohort, progress=tracked.progress)
     result = check_site(found, measures, cohort=cohort, task=task, check=check)
     write_json(checks, result)
-    write_text(page, render_page(result))
+    thumbnails = draw_thumbnails(result, root=found.root)
+    write_text(page, render_page(result, thumbnails=thumbnails))
     tracked.log_file(page, folder="")
     raise_failures(result, page=page)
 

@@ -4,7 +4,8 @@ import sys
 
 from pipelines._stage import In, Measured, Out, main
 from sitesynth.evaluation.comparisons import compare_strategies
-from sitesynth.evaluation.predictions import read_evaluations
+from sitesynth.evaluation.predictions import ClassPredictions, read_evaluations
+from sitesynth.evaluation.stages import compare_stages
 from sitesynth.evaluation.subgroups import compare_subgroups, find_subgroups, read_attributes
 from sitesynth.evaluation.tables import render_comparison
 from sitesynth.exchange import ledger, measure_folder, read_seconds, read_traffic
@@ -68,6 +69,13 @@ def run(
     compared["subgroups"] = compare_subgroups(
         predicted, groups, reference=REFERENCE, min_patients=evaluation.min_subgroup
     )
+    if task.stages is not None:
+        compared["stages"] = compare_stages(
+            {n: told for n, told in predicted.items() if isinstance(told, ClassPredictions)},
+            task.stages,
+            num_resamples=evaluation.num_resamples,
+            seed=seed,
+        )
     write_json(comparison, compared)
     write_json(
         exchange,

@@ -20,7 +20,7 @@ from sitesynth.settings import (
 )
 from sitesynth.storage import read_json, write_json
 from sitesynth.strategies.baselines import fit_baseline
-from sitesynth.strategies.catalogue import members
+from sitesynth.strategies.catalogue import is_staged, members
 from sitesynth.strategies.fitting import count_learned, fit_strategy, visible_scans
 from sitesynth.tracking import OnStep, Run
 
@@ -83,6 +83,8 @@ def run(
     num_steps = classifier.num_steps
     if strategy.startswith("finetuned-"):
         num_steps += federated.finetune_steps
+    if is_staged(strategy) and task.stages is not None:
+        num_steps *= len(task.stages)
     taken = [0] * classifier.num_seeds
     with tracked.progress(classifier.num_seeds * num_steps, strategy) as show:
 
@@ -121,6 +123,7 @@ def run(
                 label=task.label,
                 classes=cohort.labels[task.label],
                 positive=task.positive,
+                stages=task.stages,
                 grid=grid,
                 mask_labels=cohort.mask_labels,
                 intensity=intensity,

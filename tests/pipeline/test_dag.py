@@ -251,6 +251,21 @@ def test_the_hub_draws_from_bundles_and_sees_no_scan() -> None:
     assert {path.split("/")[0] for path in data_deps(STAGES["sample"])} == {"bundles"}
 
 
+def test_a_new_site_reruns_its_own_stages_and_the_hubs() -> None:
+    """What names the sites obliges `acquire`, whose table is then the same, and nobody's stages.
+
+    Of a per-site stage, all else that it reads is its own site's (above).
+    """
+    named = {"sites", "phantom", "strategies", "overrides"}
+    touched = {
+        name
+        for name, entry in STAGES.items()
+        if runs_per_site(entry) and named & set(entry.get("params", ()))
+    }
+
+    assert touched == {"acquire"}
+
+
 class TestPromises:
     """The promises notice when they are broken."""
 

@@ -143,6 +143,27 @@ def test_a_sites_knob_reruns_that_sites_stages_only(study: Path, tmp_path: Path)
     assert not [stage for stage in stages if stage.endswith(("@alder", "@elm"))]
 
 
+def test_a_new_site_reruns_its_own_stages_and_the_hubs(study: Path, tmp_path: Path) -> None:
+    """Who was there before reads the table again, finds the same, and does nothing else."""
+    copy = shutil.copytree(study, tmp_path / "study", symlinks=True)
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load((copy / "params.yaml").read_text(encoding="utf-8"))
+    params["sites"] = {
+        "all": ["alder", "birch", "cedar", "elm"],
+        "training": ["alder", "birch", "cedar"],
+        "external": ["elm"],
+    }
+    params["phantom"]["sites"]["cedar"] = params["phantom"]["sites"]["birch"]
+    params["overrides"]["cedar"] = {}
+    with (copy / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+    stages = ran(dvc(copy, "repro", "sample"))
+
+    assert {"check@cedar", "preprocess@cedar", "train_diffusion@cedar", "sample@cedar"} <= {*stages}
+    before = [stage for stage in stages if stage.endswith(("@alder", "@birch", "@elm"))]
+    assert {stage.split("@")[0] for stage in before} <= {"acquire"}
+
+
 def test_a_killed_study_ends_as_an_undisturbed_one(study: Path, tmp_path: Path) -> None:
     """Kill it in the middle of several stages, then `dvc repro`: the same digests everywhere.
 

@@ -33,6 +33,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         classes=settings.classes,
         positive=settings.task.positive,
         threshold=0.5,
+        stages=None,
         sequences=("t1",),
         grid=settings.grid,
         mask_labels=None,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from safetensors.torch import load_file
 
 from sitesynth.settings import BASELINES
 from tests.pipeline.in_process import ROOT, run_study
@@ -18,6 +19,7 @@ from tests.pipeline.tiny_study import shrink
 
 
 CLASSES = ["glioblastoma", "astrocytoma", "oligodendroglioma"]
+STAGED = ["local-alder-staged", "centralized-staged", "federated-staged", "synthetic-staged"]
 PATIENTS = 20
 
 pytestmark = [
@@ -29,7 +31,7 @@ pytestmark = [
 def tiny(params: dict[str, Any]) -> dict[str, Any]:
     """Shrink the study; 10, 5 and 5 patients of the classes at each site."""
     shrink(params, patients=PATIENTS, phantom_sites={"mutant_fraction": 0.5})
-    params["strategies"] += BASELINES
+    params["strategies"] += [*STAGED, *BASELINES]
     params["phantom"]["astrocytoma_fraction"] = 0.5
     params["mixing"]["max_total"] = 30
     params["evaluation"]["min_subgroup"] = 2
@@ -50,7 +52,7 @@ def test_every_strategy_is_judged_on_every_class(study: Path) -> None:
 
     assert (found["task"], found["positive"], found["classes"]) == ("tumour_type", None, CLASSES)
     assert set(found["strategies"]) == {
-        "local-alder", "centralized", "federated", "synthetic", "augmented", *BASELINES
+        "local-alder", "centralized", "federated", "synthetic", "augmented", *STAGED, *BASELINES
     }  # fmt: skip
     for told in found["strategies"].values():
         assert told["threshold"] is None
@@ -62,6 +64,34 @@ def test_every_strategy_is_judged_on_every_class(study: Path) -> None:
                     assert one[metric]["low"] <= one[metric]["value"] <= one[metric]["high"]
     pairs = {(pair["a"], pair["b"]) for pair in found["comparisons"]}
     assert {("synthetic", "centralized"), ("federated", "centralized")} <= pairs
+    assert {("synthetic-staged", "synthetic"), ("synthetic-staged", "centralized-staged")} <= pairs
+
+
+def test_every_strategy_answers_the_questions_of_the_stages(study: Path) -> None:
+    """IDH of all 20 patients, 1p/19q of the 10 mutants; learned in stages or all at once."""
+    found = json.loads((study / "results/comparison.json").read_text())
+
+    first, second = found["stages"]
+    counts = {"glioblastoma": 10, "astrocytoma or oligodendroglioma": 10}
+    assert (first["stage"], second["stage"]) == ("idh", "codeletion_1p19q")
+    assert set(first["strategies"]) == set(found["strategies"])
+    assert all(told["counts"] == counts for told in first["strategies"].values())
+    for told in second["strategies"].values():
+        assert told["counts"] == {"astrocytoma": 5, "oligodendroglioma": 5}
+    glioblastoma = found["strategies"]["centralized"]["overall"]["classes"]["glioblastoma"]
+    # Wild type against mutant is glioblastoma against the rest, by the same probabilities.
+    idh = first["strategies"]["centralized"]
+    assert idh["auc"]["value"] == pytest.approx(glioblastoma["auc"]["value"], abs=1e-4)
+
+
+def test_a_staged_classifier_is_kept_whole(study: Path) -> None:
+    """It says of which stages it is made, and has weights of both."""
+    folder = study / "models/classifier/synthetic-staged"
+    config = json.loads((folder / "classifier.json").read_text())
+    names = load_file(folder / "seed_0.safetensors")
+
+    assert [one["name"] for one in config["stages"]] == ["idh", "codeletion_1p19q"]
+    assert {name.split(".")[1] for name in names} == {"codeletion_1p19q", "idh"}
 
 
 def test_each_class_is_drawn_and_mixed(study: Path) -> None:
@@ -88,4 +118,5 @@ def test_the_page_shows_who_is_called_what(study: Path) -> None:
 
     assert "called oligodendroglioma" in page
     assert "oligodendroglioma against the rest" in page
+    assert "Stage codeletion_1p19q: astrocytoma (5), oligodendroglioma (5)" in page
     assert 'src="http' not in page

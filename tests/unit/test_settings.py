@@ -344,7 +344,7 @@ def test_a_study_is_the_same_after_it_was_written(path: Path, tmp_path: Path) ->
 
 
 def test_a_positive_class_is_one_of_two(study: Study, write: Write) -> None:
-    study["task"] = {"label": "tumour_type", "positive": "glioblastoma"}
+    study["task"] |= {"label": "tumour_type", "positive": "glioblastoma"}
 
     with pytest.raises(SettingsError, match=r"one of 3 classes .*null tells all of them apart"):
         load_settings(write(study))
@@ -354,7 +354,7 @@ def test_a_positive_class_is_one_of_two(study: Study, write: Write) -> None:
 def test_without_a_positive_class_all_are_told_apart(
     study: Study, write: Write, label: str, num_classes: int
 ) -> None:
-    study["task"] = {"label": label, "positive": None}
+    study["task"] |= {"label": label, "positive": None}
     found = load_settings(write(study))
 
     assert found.task.positive is None
@@ -372,7 +372,7 @@ def test_the_equal_mix_has_room_for_every_class(study: Study, write: Write) -> N
     """600 scans of three sites: 100 of each of two classes, 66 of each of three."""
     study["mixing"] |= {"max_total": 600, "min_per_class": 199}
     load_settings(write(study))
-    study["task"] = {"label": "tumour_type", "positive": None}
+    study["task"] |= {"label": "tumour_type", "positive": None}
 
     with pytest.raises(SettingsError, match="exceeds the 198 scans per class of the equal mix"):
         load_settings(write(study))
@@ -511,4 +511,59 @@ def test_a_shared_autoencoder_is_the_same_everywhere(study: Study, write: Write)
     study["latents"]["source"] = "phantom"
 
     with pytest.raises(SettingsError, match=r"one autoencoder at all sites.*\['birch'\]"):
+        load_settings(write(study))
+
+
+IDH = {"name": "idh", "groups": [["glioblastoma"], ["astrocytoma", "oligodendroglioma"]]}
+CODELETION = {"name": "codeletion", "groups": [["astrocytoma"], ["oligodendroglioma"]]}
+
+
+def in_stages(study: Study) -> None:
+    """Make it a study of the tumour type, one of whose strategies is learned in stages."""
+    study["task"] = {"label": "tumour_type", "positive": None, "stages": [IDH, CODELETION]}
+    study["strategies"].append("centralized-staged")
+
+
+def test_a_strategy_may_be_learned_in_stages(study: Study, write: Write) -> None:
+    in_stages(study)
+
+    settings = load_settings(write(study))
+
+    assert settings.task.stages is not None
+    assert [stage.name for stage in settings.task.stages] == ["idh", "codeletion"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        (None, r"\['centralized-staged'\] learn in stages, and task.stages is null"),
+        ([IDH], r"end with \[\['astro.*', 'oligo.*'\]\] not told apart"),
+        ([CODELETION, IDH], r"codeletion tells \['astro.* must split one of"),
+        ([IDH, CODELETION, CODELETION], r"\['codeletion'\] are named more than once.*must split"),
+        ([IDH | {"groups": [["glioblastoma"]]}], r"stages.0.groups: Tuple should have at least 2"),
+        ([IDH | {"groups": [["glioblastoma"]] * 2}], r"idh tells \['glio.*', 'glio.* must split"),
+    ],
+)
+def test_stages_split_the_classes_until_each_is_alone(
+    study: Study, write: Write, stages: Any, message: str
+) -> None:
+    in_stages(study)
+    study["task"]["stages"] = stages
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
+def test_a_task_with_a_positive_class_has_no_stages(study: Study, write: Write) -> None:
+    study["task"]["stages"] = [{"name": "idh", "groups": [["wildtype"], ["mutant"]]}]
+
+    with pytest.raises(SettingsError, match=r"positive is 'mutant': set positive to null"):
+        load_settings(write(study))
+
+
+def test_a_site_is_not_called_as_a_staged_strategy_is(study: Study, write: Write) -> None:
+    """`local-x-staged` would be the site's own, or x's in stages."""
+    study["sites"]["all"][-1] = study["sites"]["external"][-1] = "elm-staged"
+
+    with pytest.raises(SettingsError, match=r"sites \['elm-staged'\] end in '-staged'"):
         load_settings(write(study))

@@ -140,6 +140,7 @@ def _tiny_ensemble(
         classes=classes,
         positive=positive,
         threshold=threshold,
+        stages=None,
         sequences=("t1", "flair"),
         grid=GridSettings(region=region, shape=grid, spacing_mm=None, registration=None),
         mask_labels=mask_labels,

@@ -17,11 +17,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sitesynth import seeds
-from sitesynth.classifiers.network import Classifier, build_classifier
+from sitesynth.classifiers.network import build_classifier
+from sitesynth.classifiers.stages import InStages, number_stages
 from sitesynth.classifiers.training import predict
 from sitesynth.errors import MissingInputError
 from sitesynth.patterns import are_side_by_side
-from sitesynth.settings import ClassifierSettings, GridSettings, IntensitySettings, Section
+from sitesynth.settings import (
+    ClassifierSettings,
+    GridSettings,
+    IntensitySettings,
+    Section,
+    StageSettings,
+)
 from sitesynth.storage import read_json, replacing, write_json
 
 
@@ -40,6 +47,8 @@ class ClassifierConfig(Section):
     threshold: float | None
     """Probability of `positive` from which a scan is called so; chosen on validation. None where
     every class is predicted, and the most probable one is called."""
+    stages: Annotated[tuple[StageSettings, ...], Field(strict=False)] | None
+    """The stages whose networks it is made of, as `task.stages`; None if it is one network."""
     sequences: Annotated[tuple[str, ...], Field(strict=False)]
     """Input channels in order."""
     grid: GridSettings
@@ -100,13 +109,25 @@ def read_ensemble(folder: Path) -> Ensemble:
     config = ClassifierConfig.model_validate(read_json(folder / "classifier.json"))
     members = []
     for number in range(config.classifier.num_seeds):
-        member: Classifier = build_classifier(
-            config.classifier,
-            num_sequences=len(config.sequences),
-            num_classes=len(config.classes),
-            dims=len(config.grid.shape),
-            rng=seeds.generator(0, "overwritten"),
-        )
+        member = _untrained(config)
         member.load_state_dict(load_file(folder / f"seed_{number}.safetensors"), strict=True)
         members.append(member.eval())
     return Ensemble(config, members)
+
+
+def _untrained(config: ClassifierConfig) -> nn.Module:
+    """Return a member whose weights are yet to be read."""
+
+    def network(num_classes: int) -> nn.Module:
+        return build_classifier(
+            config.classifier,
+            num_sequences=len(config.sequences),
+            num_classes=num_classes,
+            dims=len(config.grid.shape),
+            rng=seeds.generator(0, "overwritten"),
+        )
+
+    if config.stages is None:
+        return network(len(config.classes))
+    stages = number_stages(config.stages, config.classes)
+    return InStages(stages, {stage.name: network(len(stage.groups)) for stage in stages})

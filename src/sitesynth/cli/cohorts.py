@@ -47,7 +47,7 @@ def check(table: Path, *, params: Path, pages: Path | None, as_json: bool) -> No
         click.echo(json.dumps(results, indent=2, sort_keys=True))
     for site, result in results.items():
         if pages is not None:
-            _write_page(pages / f"{site}.html", result)
+            _write_page(pages / f"{site}.html", result, root=table.parent)
         if not as_json:
             failures = sum(len(rule["failures"]) for rule in result["rules"])
             click.echo(
@@ -113,10 +113,11 @@ def _check_sites(table: Path, settings: "Settings", scratch: Path) -> dict[str, 
     return results
 
 
-def _write_page(path: Path, result: Mapping[str, Any]) -> None:
+def _write_page(path: Path, result: Mapping[str, Any], *, root: Path) -> None:
     from sitesynth.cohorts.data_docs import render_page  # noqa: PLC0415
+    from sitesynth.cohorts.thumbnails import draw_thumbnails  # noqa: PLC0415
 
-    write_text(path, render_page(result))
+    write_text(path, render_page(result, thumbnails=draw_thumbnails(result, root=root)))
 
 
 def _raise_first(results: Mapping[str, Mapping[str, Any]], pages: Path | None) -> None:

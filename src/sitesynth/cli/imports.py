@@ -265,6 +265,7 @@ def bids(
     metavar="OURS=THEIRS",
     help="A sequence, and its SeriesDescription, where * stands for anything; in channel order.",
 )
+@click.option("--mask", metavar="THEIRS", help="SeriesDescription of the segmentations (SEG).")
 @click.option("--volumes", required=True, type=PATH, help="A new folder for the volumes.")
 @_described
 @_common
@@ -272,6 +273,7 @@ def dicom(
     source: Path,
     *,
     sequences: tuple[str, ...],
+    mask: str | None,
     volumes: Path,
     tables: tuple[Path, ...],
     classes: tuple[str, ...],
@@ -298,7 +300,13 @@ def dicom(
     ours = _sequences_of(sequences)
     _deliver(
         lambda: import_dicom(
-            source, tables, meaning, sequences=ours, volumes=volumes, progress=show_progress
+            source,
+            tables,
+            meaning,
+            sequences=ours,
+            mask=mask,
+            volumes=volumes,
+            progress=show_progress,
         ),
         **common,
     )

@@ -1,6 +1,7 @@
 """A site's check as one HTML page: no script, no font, no file but itself.
 
-The verdict comes first, then what failed and what to do, then every rule, then every scan.
+The verdict comes first, then what failed and what to do, then a look at some scans, then every
+rule, then every scan.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ tbody tr { border-bottom: 1px solid var(--line); }
 .good { color: var(--good); font-weight: 600; }
 .quiet { opacity: .7; }
 code { font-size: .9em; }
+img { display: block; background: #000; }
 """
 
 LEGEND = """<p class="quiet">Foreground: share of voxels above the image's mean, or inside the
@@ -36,6 +38,10 @@ voxels.</p>"""
 FLAGGED = """<p>No rule is broken. Each is more than five robust standard deviations from the
 median of its column at this site: look at it.</p>"""
 
+LOOK = """<p class="quiet">First those set aside or unlike the others, then by the table. Of a
+volume, the axial slice in which its mask is largest, or the middle one; the patient's right is on
+the left. Black and white are the first and the 99.5th percentile of the slice.</p>"""
+
 MEASURED = 10
 """Columns that say what a file holds."""
 
@@ -43,8 +49,13 @@ MAX_DIGEST_CHARS = 12
 """Characters of a digest that the page shows; the JSON file has all."""
 
 
-def render_page(result: Mapping[str, Any]) -> str:
-    """Return the page of what `check_site` returned."""
+def render_page(result: Mapping[str, Any], *, thumbnails: Mapping[tuple[str, str], str]) -> str:
+    """Return the page of what `check_site` returned.
+
+    Args:
+        result: What it returned.
+        thumbnails: Pictures of some scans as data URIs, by scan and column.
+    """
     site = escape(result["site"])
     failed = [rule for rule in result["rules"] if rule["failures"]]
     verdict = (
@@ -60,6 +71,7 @@ def render_page(result: Mapping[str, Any]) -> str:
         *(_failures(rule) for rule in failed),
         *_quarantine(result["quarantine"]),
         *_outliers(result["outliers"]),
+        *_pictures(result, thumbnails),
         "<h2>Patients</h2>",
         _table(
             ("group", "patients", "at least"),
@@ -140,6 +152,34 @@ def _outliers(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             ),
         ),
     ]
+
+
+def _pictures(result: Mapping[str, Any], thumbnails: Mapping[tuple[str, str], str]) -> list[str]:
+    """Return a look at some scans; nothing if there is none to look at."""
+    shown = list(dict.fromkeys(scan for scan, _ in thumbnails))
+    if not shown:
+        return []
+    return [
+        f"<h2>A look at {len(shown)} of {_count(result['num_scans'], 'scan')}</h2>",
+        LOOK,
+        _table(
+            ("scan", *result["columns"]),
+            (
+                (
+                    _text(scan),
+                    *(_picture(scan, name, thumbnails) for name in result["columns"]),
+                )
+                for scan in shown
+            ),
+        ),
+    ]
+
+
+def _picture(scan: str, column: str, thumbnails: Mapping[tuple[str, str], str]) -> str:
+    if (scan, column) not in thumbnails:
+        return '<td class="quiet">none</td>'
+    about = escape(f"{column} of {scan}", quote=True)
+    return f'<td><img src="{thumbnails[scan, column]}" alt="{about}"></td>'
 
 
 def _rule_row(rule: Mapping[str, Any]) -> tuple[str, ...]:

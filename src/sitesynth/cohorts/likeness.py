@@ -22,7 +22,7 @@ from scipy import fft
 from sitesynth.volumes import Volume
 
 
-__all__ = ["likeness_of", "unpack"]
+__all__ = ["likeness_of", "turned", "unpack"]
 
 SIZE: Final = 24
 
@@ -40,9 +40,10 @@ def likeness_of(volume: Volume) -> str | None:
 
     None if nothing stands out, or nobody knows how it lies.
     """
-    if any(not set(volume.orientation) & set(pair) for pair in RAS[: volume.voxels.ndim]):
+    upright = turned(volume)
+    if upright is None:
         return None
-    voxels = np.nan_to_num(_turned(volume), posinf=0.0, neginf=0.0)
+    voxels = np.nan_to_num(upright, posinf=0.0, neginf=0.0)
     foreground = voxels > voxels.mean(dtype=np.float64)
     if not foreground.any():
         return None
@@ -71,9 +72,14 @@ def _kept(num_axes: int) -> Bool[np.ndarray, "..."]:
     return kept
 
 
-def _turned(volume: Volume) -> Float32[np.ndarray, "..."]:
-    """Return voxels with axes to the right, anterior (and superior), as near as axes allow."""
+def turned(volume: Volume) -> Float32[np.ndarray, "..."] | None:
+    """Return voxels with axes to the right, anterior (and superior), as near as axes allow.
+
+    None if nobody knows how it lies.
+    """
     voxels = volume.voxels
+    if any(not set(volume.orientation) & set(pair) for pair in RAS[: voxels.ndim]):
+        return None
     if voxels.ndim < len(RAS):
         return voxels
     axes = [

@@ -38,7 +38,7 @@ from sitesynth.evaluation.ranking import (
 )
 from sitesynth.evaluation.side_by_side import summarize_finding_seeds, summarize_findings
 from sitesynth.evaluation.summaries import summarize, summarize_seeds, with_interval
-from sitesynth.settings import BASELINES
+from sitesynth.settings import BASELINES, STAGED
 
 
 __all__ = ["choose_alpha", "choose_pairs", "compare_strategies"]
@@ -108,18 +108,27 @@ def choose_pairs(strategies: Sequence[str], *, reference: str) -> list[tuple[str
     """Return the comparisons of a study, each as (strategy, what it is compared with).
 
     Every strategy with the reference; a strategy on the tuned mix with the same on another one; the
-    synthetic cohort with federated learning, which it would replace, and with each site alone.
+    synthetic cohort with federated learning, which it would replace, and with each site alone; one
+    that is learned in stages with the same at once, and with the reference in stages.
     """
+    at_once = [name for name in strategies if not name.endswith(STAGED)]
     pairs = [(name, reference) for name in strategies if name != reference]
     pairs += [
         (tuned, name)
         for tuned in ("synthetic", "augmented")
-        for name in strategies
+        for name in at_once
         if tuned in strategies and name.startswith(f"{tuned}-")
     ]
-    rivals = [name for name in strategies if name == "federated" or name.startswith("local-")]
+    rivals = [name for name in at_once if name == "federated" or name.startswith("local-")]
     if "synthetic" in strategies and reference != "synthetic":
         pairs += [("synthetic", name) for name in rivals if name != reference]
+    pairs += [
+        (name, other)
+        for name in strategies
+        if name.endswith(STAGED)
+        for other in (name.removesuffix(STAGED), f"{reference}{STAGED}")
+        if other in strategies and other not in {name, reference}
+    ]
     return pairs
 
 

@@ -73,7 +73,7 @@ def draft_study(
         "covariates": list(draft.covariates),
     }
     raw["sites"] = {"all": [*training, *tested], "training": training, "external": tested}
-    raw["task"] = {"label": task[0], "positive": task[1]}
+    raw["task"] = {"label": task[0], "positive": task[1], "stages": None}
     raw["strategies"] = strategies
     raw["phantom"] = None
     if not draft.has_mask:

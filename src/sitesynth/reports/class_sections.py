@@ -31,6 +31,15 @@ FIGURES = (
 )
 
 
+STAGE_FIGURES = (
+    ("AUC", "auc"),
+    ("Accuracy", "accuracy"),
+    ("Balanced accuracy", "balanced_accuracy"),
+    ("Brier", "brier"),
+    ("ECE", "ece"),
+)
+
+
 def class_sections(results: Results) -> Iterator[Section]:
     """Yield what is found of each class; nothing where a class is positive."""
     comparison = results.comparison
@@ -46,7 +55,12 @@ def class_sections(results: Results) -> Iterator[Section]:
             "classes",
             "Classes",
             "Who is called what, and each class against the rest, in all external patients.",
-            [_confusion_table(comparison), _class_table(comparison), _difference_table(comparison)],
+            [
+                _confusion_table(comparison),
+                _class_table(comparison),
+                _difference_table(comparison),
+                *_stage_tables(comparison),
+            ],
         )
 
 
@@ -127,3 +141,32 @@ def _difference_table(comparison: Json) -> Table:
         rows,
         note,
     )
+
+
+def _stage_tables(comparison: Json) -> Iterator[Table]:
+    """Yield how each question of the task's stages is answered; nothing where there are none."""
+    for stage in comparison.get("stages", []):
+        groups = [" or ".join(group) for group in stage["groups"]]
+        told = stage["strategies"]
+        counts = next(iter(told.values()))["counts"]
+        rows = [
+            [
+                head(strategy),
+                *(
+                    number(
+                        show_score(told[strategy][key]["value"]),
+                        note=show_interval(told[strategy][key], is_signed=False),
+                    )
+                    for _, key in STAGE_FIGURES
+                ),
+            ]
+            for strategy in comparison["order"]["strategies"]
+        ]
+        yield Table(
+            f"Stage {stage['stage']}: {', '.join(f'{one} ({counts[one]})' for one in groups)}",
+            [[head("Strategy"), *(column(title) for title, _ in STAGE_FIGURES)]],
+            rows,
+            "Of the external patients whom the question is about, by the share that a group's "
+            "classes have of the probability of all in the question: the same is asked of "
+            "strategies that learn every class at once.",
+        )

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, final
 
 from sitesynth.reports.numbers import show_p, show_score, show_signed
-from sitesynth.settings import BASELINES
+from sitesynth.settings import BASELINES, STAGED
 
 
 __all__ = [
@@ -167,6 +167,11 @@ def describe_strategy(name: str) -> str:
     """Say how a strategy's classifier was trained, to follow the word classifier."""
     if name in BASELINES:
         return f"that is a logistic regression on {_LOOKED_AT[name]}"
+    how = ", stage by stage" if name.endswith(STAGED) else ""
+    return f"{_describe_training(name.removesuffix(STAGED))}{how}"
+
+
+def _describe_training(name: str) -> str:
     base, _, mix = name.partition("-")
     mixed = f"the {mix} mix of " if mix else ""
     match base:

@@ -6,7 +6,7 @@ A panel is an SVG with its text as text. It is small, so that it can be read alo
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import matplotlib as mpl
@@ -14,6 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+
+from sitesynth.settings import STAGED
 
 
 __all__ = [
@@ -119,6 +121,11 @@ def strategy_styles(strategies: Sequence[str]) -> dict[str, Style]:
         "synthetic-proportional": Style(VERMILION, (0, (5, 1.5)), "o", 1.0),
         "augmented-equal": Style(GREEN, (0, (2, 1.5)), "^", 1.0),
         "augmented-proportional": Style(GREEN, (0, (5, 1.5)), "^", 1.0),
+    }
+    # Learned in stages: the look of the same at once, dotted.
+    known |= {
+        f"{name}{STAGED}": replace(style, dashes=(0, (1, 1)), width=1.0)
+        for name, style in known.items()
     }
     local = [name for name in strategies if name not in known]
     shades = np.linspace(0.4, 0.62, max(1, len(local)))

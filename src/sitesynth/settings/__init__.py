@@ -18,6 +18,7 @@ from sitesynth.settings.cohorts import (
     PhantomSiteSettings,
     SiteSettings,
     SplitSettings,
+    StageSettings,
     TaskSettings,
 )
 from sitesynth.settings.evaluation import EvaluationSettings, RegistrySettings
@@ -46,6 +47,7 @@ from sitesynth.settings.study import (
     MIX_VARIANTS,
     OVERRIDABLE,
     PHANTOM_SEQUENCES,
+    STAGED,
     Overrides,
     Settings,
 )
@@ -57,6 +59,7 @@ __all__ = [
     "MIX_VARIANTS",
     "OVERRIDABLE",
     "PHANTOM_SEQUENCES",
+    "STAGED",
     "AutoencoderSettings",
     "BiasFieldSettings",
     "CheckSettings",
@@ -87,6 +90,7 @@ __all__ = [
     "Settings",
     "SiteSettings",
     "SplitSettings",
+    "StageSettings",
     "SupplementationSettings",
     "TaskSettings",
     "TemplateSettings",

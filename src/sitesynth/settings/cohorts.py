@@ -121,6 +121,19 @@ class SiteSettings(Section):
         return self
 
 
+class StageSettings(Section):
+    """One of several questions that are asked of a scan in turn."""
+
+    name: Name
+    """What the answer is called."""
+
+    groups: Annotated[
+        tuple[Annotated[tuple[str, ...], Field(strict=False, min_length=1)], ...],
+        Field(strict=False, min_length=2),
+    ]
+    """Classes that the question does not tell from each other, for each answer to it."""
+
+
 class TaskSettings(Section):
     """What the classifiers learn to tell."""
 
@@ -131,6 +144,10 @@ class TaskSettings(Section):
     """Of two classes, the one whose probability is predicted; null predicts every class, calls the
     most probable one, and judges by means over the classes: needed for three classes or more, and
     for `findings`, each of which is predicted by itself."""
+
+    stages: Annotated[tuple[StageSettings, ...], Field(strict=False, min_length=1)] | None
+    """Questions for strategies whose name ends in `-staged`. The first one's groups hold every
+    class; a later one splits a group. Null where every classifier tells all classes at once."""
 
 
 class PhantomSiteSettings(Section):

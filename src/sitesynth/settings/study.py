@@ -44,6 +44,9 @@ MIX_VARIANTS = (
 )
 """Strategies that learn from another mix than the tuned one."""
 
+STAGED = "-staged"
+"""What follows the name of a strategy that is fitted once for each of `task.stages`."""
+
 BASELINES = ("baseline-covariates", "baseline-site", "baseline-intensity")
 """Strategies without a network, which show what can be told from less than the images."""
 
@@ -73,8 +76,9 @@ class Settings(Section):
     strategies: Names
     """What is compared: local-<site>, centralized, federated, synthetic, augmented; the last two
     also with `-equal` or `-proportional`, on that mix instead of the tuned one; finetuned-<site>,
-    federated and then trained on at one site; baseline-covariates, baseline-site and
-    baseline-intensity, logistic regressions on what their name says."""
+    federated and then trained on at one site; each of these with `-staged`, once for each of
+    `task.stages`; baseline-covariates, baseline-site and baseline-intensity, logistic regressions
+    on what their name says."""
 
     phantom: PhantomSettings | None
     """Needed when `cohort.table` is null."""
@@ -131,6 +135,7 @@ class Settings(Section):
 def _disagreements(settings: Settings) -> Iterator[str]:
     """Yield what two sections of a study say that cannot both hold."""
     yield from _task_disagreements(settings.task, settings.cohort)
+    yield from _stage_disagreements(settings)
     yield from _site_disagreements(settings)
     yield from _baseline_disagreements(settings)
     yield from _grid_disagreements(settings)
@@ -189,10 +194,44 @@ def _task_disagreements(task: TaskSettings, cohort: CohortSettings) -> Iterator[
         )
 
 
+def _stage_disagreements(settings: Settings) -> Iterator[str]:
+    task, staged = settings.task, [one for one in settings.strategies if one.endswith(STAGED)]
+    if staged and task.stages is None:
+        yield f"strategies {staged} learn in stages, and task.stages is null; name the stages"
+    odd = sorted(site for site in settings.sites.all if site.endswith(STAGED))
+    if odd:
+        yield f"sites {odd} end in '{STAGED}', which marks strategies that learn in stages"
+    if task.stages is None:
+        return
+    names = [stage.name for stage in task.stages]
+    if task.positive is not None:
+        yield (
+            f"task.stages {names} are of all classes, and task.positive is '{task.positive}': set "
+            "positive to null, or stages to null"
+        )
+    left = [sorted(settings.cohort.labels.get(task.label, ()))]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        yield f"task.stages {twice} are named more than once; give each a name of its own"
+    for stage in task.stages:
+        told = sorted(one for group in stage.groups for one in group)
+        if told not in left:
+            yield (
+                f"task.stages: {stage.name} tells {told} apart, but must split one of the groups "
+                f"that are left to it: {left}"
+            )
+            return
+        left.remove(told)
+        left += [sorted(group) for group in stage.groups if len(group) > 1]
+    if left:
+        yield f"task.stages end with {left} not told apart; add a stage for each"
+
+
 def _site_disagreements(settings: Settings) -> Iterator[str]:
     sites, phantom = settings.sites, settings.phantom
     known = [f"{way}-{site}" for way in ("local", "finetuned") for site in sites.training]
-    known += ["centralized", "federated", "synthetic", "augmented", *MIX_VARIANTS, *BASELINES]
+    known += ["centralized", "federated", "synthetic", "augmented", *MIX_VARIANTS]
+    known += [*(f"{name}{STAGED}" for name in known if settings.task.stages), *BASELINES]
     unknown = sorted(set(settings.strategies) - set(known))
     if unknown:
         yield f"unknown strategies {unknown}; there are {known}"

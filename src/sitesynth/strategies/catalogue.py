@@ -1,14 +1,15 @@
 """The strategies by name: which sites they see, what they see of them, and how they learn.
 
 `synthetic` and `augmented` learn from the tuned mix; with `-equal` or `-proportional` after their
-name they are the same strategies on that mix, so that what tuning brought can be measured.
+name they are the same strategies on that mix, so that what tuning brought can be measured. With
+`-staged` at the very end, any of them is fitted once for each of the task's stages.
 """
 
 from collections.abc import Mapping, Sequence
 
 from sitesynth.classifiers.training import Examples, Validator
 from sitesynth.errors import SettingsError
-from sitesynth.settings import MIX_VARIANTS, ClassifierSettings, FederatedSettings
+from sitesynth.settings import MIX_VARIANTS, STAGED, ClassifierSettings, FederatedSettings
 from sitesynth.strategies.federated import Federated
 from sitesynth.strategies.finetuned import Finetuned
 from sitesynth.strategies.pooled import Pooled
@@ -19,6 +20,7 @@ __all__ = [
     "admit",
     "build_strategy",
     "choosers",
+    "is_staged",
     "members",
     "needs_real",
     "needs_synthetic",
@@ -29,9 +31,16 @@ LOCAL = "local-"
 FINETUNED = "finetuned-"
 
 
+def is_staged(name: str) -> bool:
+    """Return whether a strategy is fitted once for each of the task's stages."""
+    return name.endswith(STAGED)
+
+
 def members(name: str, sites: Sequence[str]) -> list[str]:
     """Return the training sites that a strategy works with."""
-    return [name.removeprefix(LOCAL)] if name.startswith(LOCAL) else sorted(sites)
+    if name.startswith(LOCAL):
+        return [name.removeprefix(LOCAL).removesuffix(STAGED)]
+    return sorted(sites)
 
 
 def needs_real(name: str) -> bool:
@@ -46,31 +55,31 @@ def needs_synthetic(name: str) -> bool:
 
 def stays_at_sites(name: str) -> bool:
     """Return whether a strategy leaves each scan where it is."""
-    return name == "federated" or name.startswith(FINETUNED)
+    return name.removesuffix(STAGED) == "federated" or name.startswith(FINETUNED)
 
 
 def build_strategy(
     name: str, *, classifier: ClassifierSettings, federated: FederatedSettings
 ) -> Strategy:
-    """Build the strategy of that name.
+    """Build the strategy of that name; of one that is staged, what learns each stage.
 
     Raises:
         SettingsError: If there is none.
     """
-    match name:
+    match plain := name.removesuffix(STAGED):
         case "federated":
             return Federated(classifier, federated)
         case "centralized" | "synthetic" | "augmented":
             return Pooled(classifier)
-        case _ if name in MIX_VARIANTS or name.startswith(LOCAL):
+        case _ if plain in MIX_VARIANTS or plain.startswith(LOCAL):
             return Pooled(classifier)
-        case _ if name.startswith(FINETUNED):
-            return Finetuned(name.removeprefix(FINETUNED), classifier, federated)
+        case _ if plain.startswith(FINETUNED):
+            return Finetuned(plain.removeprefix(FINETUNED), classifier, federated)
         case _:
             raise SettingsError(
                 f"there is no strategy '{name}'; there are local-<site>, finetuned-<site>, "
                 "centralized, federated, synthetic, augmented and "
-                f"{', '.join(MIX_VARIANTS)}."
+                f"{', '.join(MIX_VARIANTS)}; each also with {STAGED}."
             )
 
 
@@ -95,5 +104,5 @@ def admit(
 
 def choosers(name: str, sites: Consortium) -> Consortium:
     """Return the sites whose validation scans choose a strategy's threshold: its classifier's."""
-    site = name.removeprefix(FINETUNED)
+    site = name.removeprefix(FINETUNED).removesuffix(STAGED)
     return {site: sites[site]} if name.startswith(FINETUNED) else sites

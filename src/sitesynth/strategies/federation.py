@@ -107,6 +107,7 @@ def conclude(
         classes=plan.classes,
         positive=plan.positive,
         threshold=choose_threshold(pooled),
+        stages=None,
         sequences=plan.sequences,
         grid=grid,
         mask_labels=mask_labels,

@@ -10,6 +10,7 @@ from torch import nn
 from sitesynth import seeds
 from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.classifiers.network import build_classifier
+from sitesynth.classifiers.stages import number_stages
 from sitesynth.classifiers.training import (
     Examples,
     Validator,
@@ -18,6 +19,7 @@ from sitesynth.classifiers.training import (
     examples_of,
     pool_scores,
 )
+from sitesynth.errors import SettingsError
 from sitesynth.images import ImageSet, read_images
 from sitesynth.patterns import are_side_by_side
 from sitesynth.settings import (
@@ -25,11 +27,13 @@ from sitesynth.settings import (
     FederatedSettings,
     GridSettings,
     IntensitySettings,
+    StageSettings,
 )
 from sitesynth.strategies.catalogue import (
     admit,
     build_strategy,
     choosers,
+    is_staged,
     members,
     needs_real,
     needs_synthetic,
@@ -38,6 +42,7 @@ from sitesynth.strategies.catalogue import (
 from sitesynth.strategies.mixes import Mix, mix_of, take
 from sitesynth.strategies.protocol import Learner
 from sitesynth.strategies.side_by_side import train_side_by_side
+from sitesynth.strategies.staged import fit_in_stages
 from sitesynth.strategies.validation import load_held_out, validator_of
 from sitesynth.tracking import OnStep
 
@@ -54,6 +59,7 @@ def fit_strategy(
     label: str,
     classes: Sequence[str],
     positive: str | None,
+    stages: Sequence[StageSettings] | None,
     grid: GridSettings,
     mask_labels: tuple[int, ...] | None,
     intensity: IntensitySettings,
@@ -73,6 +79,7 @@ def fit_strategy(
         label: The task's label column.
         classes: Its classes, in order.
         positive: The class whose probability is predicted; None predicts every class.
+        stages: The stages of a strategy that is staged.
         grid: How scans were brought to their grid; kept with the classifier, as the next two are.
         mask_labels: Values of a mask that are inside it; None takes every value above 0.
         intensity: How intensities were brought to [0, 1].
@@ -85,6 +92,7 @@ def fit_strategy(
         The strategy's classifier: one member per seed.
 
     Raises:
+        SettingsError: If the strategy is staged, and there are no stages.
         TrainingError: If a site lacks a class to learn from, or a loss diverges.
     """
     known = SiteLoader(label, tuple(classes), positive)
@@ -106,15 +114,27 @@ def fit_strategy(
         seen = [found for site in sites.values() for found in (site.real, site.synthetic) if found]
         check_findings(seen, classes)
     first = next(iter(real.values()))
-    build = build_learner(classifier, like=first, num_classes=len(classes), seed=seed)
     strategy = build_strategy(name, classifier=classifier, federated=federated)
-    trained = train_side_by_side(
-        lambda member, on_step: strategy.fit(
-            sites, build, seed=seed, member=member, on_step=on_step
-        ),
-        classifier.num_seeds,
-        on_step_of=on_step_of,
-    )
+    asked = _stages_of(name, stages)
+
+    def build_of(num_classes: int, own_seed: int) -> Learner:
+        return build_learner(classifier, like=first, num_classes=num_classes, seed=own_seed)
+
+    def fit(member: int, on_step: OnStep) -> nn.Module:
+        if asked is None:
+            build = build_of(len(classes), seed)
+            return strategy.fit(sites, build, seed=seed, member=member, on_step=on_step)
+        return fit_in_stages(
+            strategy,
+            number_stages(asked, classes),
+            sites,
+            lambda stage, own_seed: build_of(len(stage.groups), own_seed),
+            seed=seed,
+            member=member,
+            on_step=on_step,
+        )
+
+    trained = train_side_by_side(fit, classifier.num_seeds, on_step_of=on_step_of)
     pooled = pool_scores([site.validate(trained) for site in choosers(name, sites).values()])
     config = ClassifierConfig(
         strategy=name,
@@ -122,6 +142,7 @@ def fit_strategy(
         classes=tuple(classes),
         positive=positive,
         threshold=choose_threshold(pooled),
+        stages=asked,
         sequences=first.sequences,
         grid=grid,
         mask_labels=mask_labels,
@@ -129,6 +150,17 @@ def fit_strategy(
         classifier=classifier,
     )
     return Ensemble(config, trained)
+
+
+def _stages_of(
+    name: str, stages: Sequence[StageSettings] | None
+) -> tuple[StageSettings, ...] | None:
+    """Return the stages to fit; None for a strategy that learns every class at once."""
+    if not is_staged(name):
+        return None
+    if stages is None:
+        raise SettingsError(f"'{name}' learns in stages, and task.stages is null; name the stages.")
+    return tuple(stages)
 
 
 def build_learner(

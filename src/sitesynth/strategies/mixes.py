@@ -14,6 +14,7 @@ from torch import Tensor
 from sitesynth.classifiers.training import Examples
 from sitesynth.errors import TrainingError
 from sitesynth.patterns import ANY
+from sitesynth.settings import STAGED
 
 
 __all__ = [
@@ -41,7 +42,7 @@ EQUAL, PROPORTIONAL, TUNED = "equal", "proportional", "tuned"
 
 def mix_of(strategy: str) -> str:
     """Return the name of a strategy's mix: what stands after the hyphen, or else the tuned one."""
-    _, _, name = strategy.partition("-")
+    _, _, name = strategy.removesuffix(STAGED).partition("-")
     return name or TUNED
 
 

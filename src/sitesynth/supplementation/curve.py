@@ -113,6 +113,7 @@ def read_material(
             classes=classes,
             positive=task.positive,
             threshold=0.5,
+            stages=None,
             sequences=cohort.sequences,
             grid=grid,
             mask_labels=cohort.mask_labels,

@@ -31,7 +31,7 @@ def cohort(tmp_path: Path) -> Path:
         "covariates": [],
     }
     study["sites"] = {"all": ["a", "b"], "training": ["a"], "external": ["b"]}
-    study["task"] = {"label": "finding", "positive": "yes"}
+    study["task"] = {"label": "finding", "positive": "yes", "stages": None}
     study["strategies"] = ["centralized", "synthetic"]
     study["registry"] |= {"candidates": ["synthetic"]}
     study["phantom"] = None

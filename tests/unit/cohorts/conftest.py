@@ -40,7 +40,7 @@ def sites() -> SiteSettings:
 
 @pytest.fixture
 def task() -> TaskSettings:
-    return TaskSettings(label="idh", positive="mutant")
+    return TaskSettings(label="idh", positive="mutant", stages=None)
 
 
 @pytest.fixture

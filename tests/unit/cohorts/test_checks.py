@@ -93,7 +93,7 @@ class TestChecking:
         assert first["success"]
         raise_failures(first, page=Path("p.html"))
         assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
-        assert render_page(first) == render_page(second)
+        assert render_page(first, thumbnails={}) == render_page(second, thumbnails={})
         assert len(voxel_digests(first)["s2"]) == 3
 
     def test_a_scan_may_lack_a_sequence_a_label_and_its_mask(
@@ -153,7 +153,7 @@ class TestChecking:
             raise_failures(result, page=Path("p.html"))
         assert f"scan 's2', {column} s2_{column}.nii.gz" in str(error.value)
         assert "breaks 1 of" in str(error.value)
-        assert message.split(". Rule", maxsplit=1)[0] in render_page(result)
+        assert message.split(". Rule", maxsplit=1)[0] in render_page(result, thumbnails={})
 
     def test_sequences_may_lie_on_grids_of_their_own_where_a_study_says_so(
         self,

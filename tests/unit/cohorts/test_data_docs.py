@@ -62,13 +62,15 @@ def result() -> dict[str, Any]:
 
 def test_the_page_loads_nothing(result: dict[str, Any]) -> None:
     """It is read in hospitals whose machines reach no network."""
-    page = render_page(result)
+    page = render_page(result, thumbnails={("s1", "t1"): "data:image/png;base64,iVBO//8="})
+    assert page.count('<img src="data:image/png;base64,iVBO//8=" alt="t1 of s1">') == 1
+    page = page.replace('src="data:image/png;base64,iVBO//8="', "")
 
     assert not re.search(r"https?:|//|\bsrc=|\bhref=|url\(|@import|<script|<link", page)
 
 
 def test_what_failed_comes_before_what_holds(result: dict[str, Any]) -> None:
-    page = render_page(result)
+    page = render_page(result, thumbnails={})
 
     places = [
         page.index(text)
@@ -78,7 +80,7 @@ def test_what_failed_comes_before_what_holds(result: dict[str, Any]) -> None:
 
 
 def test_what_a_table_says_is_shown_and_not_run(result: dict[str, Any]) -> None:
-    page = render_page(result)
+    page = render_page(result, thumbnails={})
 
     assert "<b>" not in page
     assert "&lt;b&gt;.nii" in page
@@ -99,12 +101,20 @@ def test_every_tag_that_opens_closes(result: dict[str, Any]) -> None:
             assert self.open.pop() == tag
 
     balance = Balance()
-    balance.feed(render_page(result))
+    balance.feed(render_page(result, thumbnails={}))
 
     assert balance.open == []
+
+
+def test_scans_that_were_drawn_are_shown(result: dict[str, Any]) -> None:
+    page = render_page(result, thumbnails={("s1", "t1"): "data:,"})
+
+    assert "A look at 1 of 2 scans" in page
+    assert page.index("A look at") < page.index("A rule that holds")
+    assert "A look at" not in render_page(result, thumbnails={})
 
 
 def test_a_missing_sequence_is_a_row_of_its_own(result: dict[str, Any]) -> None:
     result["scans"][0]["files"] = {}
 
-    assert '<td class="quiet" colspan="10">missing</td>' in render_page(result)
+    assert '<td class="quiet" colspan="10">missing</td>' in render_page(result, thumbnails={})

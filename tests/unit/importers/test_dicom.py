@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, BasicTextSRStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import (
+    UID,
+    BasicTextSRStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    SegmentationStorage,
+)
 
 from sitesynth.errors import CohortError, VolumeError
-from sitesynth.importers.dicom import import_dicom, read_slice, stack_slices
+from sitesynth.importers.dicom import import_dicom
+from sitesynth.importers.dicom_slices import read_slice, stack_slices
 from sitesynth.importers.drafts import Draft
 from sitesynth.importers.general import Meaning
 from sitesynth.progress import show_progress
@@ -63,8 +70,56 @@ def write_series(folder: Path, series: str, *, num_slices: int = 3, **changes: A
         write_slice(folder / f"{series}-{9 - number}", number, SeriesInstanceUID=series, **changes)
 
 
+def write_segmentation(
+    path: Path, frames: Mapping[tuple[float, int], tuple[int, int]], **changes: Any
+) -> None:
+    """Write a segmentation: by height in mm and segment, the row and column that is inside."""
+    inside = np.zeros((len(frames), *SHAPE), dtype=np.uint8)
+    for number, place in enumerate(frames.values()):
+        inside[number][place] = 1
+    packed = np.packbits(inside.ravel(), bitorder="little").tobytes()
+    spacing = changes.pop("spacing", [0.5, 2.0])
+    tags = {
+        "SOPClassUID": SegmentationStorage,
+        "SeriesInstanceUID": "1.1.9",
+        "SeriesDescription": "FLAIR tumour",
+        "NumberOfFrames": len(frames),
+        "BitsAllocated": 1,
+        "BitsStored": 1,
+        "HighBit": 0,
+        "PixelData": packed + bytes(len(packed) % 2),
+        "SegmentationType": "BINARY",
+        "ImagePositionPatient": None,
+        "ImageOrientationPatient": None,
+        "PixelSpacing": None,
+        "SharedFunctionalGroupsSequence": [
+            dataset(
+                PlaneOrientationSequence=[dataset(ImageOrientationPatient=[*AXIAL])],
+                PixelMeasuresSequence=[dataset(PixelSpacing=spacing)],
+            )
+        ],
+        "PerFrameFunctionalGroupsSequence": [
+            dataset(PlanePositionSequence=[dataset(ImagePositionPatient=[10.0, 20.0, height])])
+            for height, _ in frames
+        ],
+    }
+    kept = {name: value for name, value in (tags | changes).items() if value != "absent"}
+    write_slice(path, 0, **kept)
+
+
+def dataset(**tags: Any) -> Dataset:
+    made = Dataset()
+    for name, value in tags.items():
+        setattr(made, name, value)
+    return made
+
+
 def ours(
-    source: Path, tmp_path: Path, sequences: Mapping[str, str] | None = None, patients: str = "P1"
+    source: Path,
+    tmp_path: Path,
+    sequences: Mapping[str, str] | None = None,
+    patients: str = "P1",
+    mask: str | None = None,
 ) -> Draft:
     table = write_table(
         tmp_path / "labels.csv", "patient_id|idh", [f"{one}|mutant" for one in patients.split()]
@@ -74,6 +129,7 @@ def ours(
         [table],
         MEANING,
         sequences={"t1c": "*T1*POST*", "flair": "*FLAIR*"} if sequences is None else sequences,
+        mask=mask,
         volumes=tmp_path / "volumes",
         progress=show_progress,
     )
@@ -248,3 +304,67 @@ def test_a_slice_alone_is_no_volume(tmp_path: Path) -> None:
     assert one is not None
     with pytest.raises(VolumeError, match="needs 2 slices"):
         stack_slices([one])
+
+
+def test_a_segmentation_lies_on_the_slices_that_its_frames_name(tmp_path: Path) -> None:
+    """Slices lie at 30, 35 and 40 mm; frames of two segments say 40, 30 and 40, in any order."""
+    write_series(tmp_path / "in", "1.1.1")
+    frames = {(40.0, 1): (1, 2), (30.0, 1): (0, 0), (40.0, 2): (2, 3)}
+    write_segmentation(tmp_path / "in" / "seg", frames)
+
+    draft = ours(tmp_path / "in", tmp_path, mask="*TUMOUR")
+    mask = read_volume(tmp_path / "volumes" / "P1" / "mask.nii.gz")
+    flair = read_volume(tmp_path / "volumes" / "P1" / "flair.nii.gz")
+
+    assert draft.left_out == ()
+    assert [tuple(place) for place in np.argwhere(mask.voxels)] == [(0, 0, 0), (2, 1, 2), (3, 2, 2)]
+    np.testing.assert_allclose(mask.affine, flair.affine)
+    assert mask.voxels.max() == 1.0
+
+
+def test_without_its_option_a_segmentation_stays_out(tmp_path: Path) -> None:
+    """Although its description fits the sequence's pattern."""
+    write_series(tmp_path / "in", "1.1.1")
+    write_segmentation(tmp_path / "in" / "seg", {(30.0, 1): (0, 0)})
+
+    draft = ours(tmp_path / "in", tmp_path)
+
+    assert draft.left_out == ()
+    assert [path.name for path in (tmp_path / "volumes" / "P1").iterdir()] == ["flair.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("height", "changes", "says"),
+    [
+        (32.5, {}, "lies on the voxels of none of the patient's 1 sequences"),
+        (45.0, {}, "lies on the voxels of none"),
+        (30.0, {"spacing": [0.5, 1.0]}, "lies on the voxels of none"),
+        (30.0, {"NumberOfFrames": 300}, "cannot be read"),
+        (30.0, {"PerFrameFunctionalGroupsSequence": "absent"}, "cannot be read"),
+        (30.0, {"NumberOfFrames": 2**30}, "has more than"),
+    ],
+    ids=["between slices", "above", "other pixels", "truncated", "placed nowhere", "absurd"],
+)
+def test_a_segmentation_that_fits_nothing_is_left_out(
+    tmp_path: Path, height: float, changes: dict[str, Any], says: str
+) -> None:
+    """Its sequence goes in without it."""
+    write_series(tmp_path / "in", "1.1.1")
+    write_segmentation(tmp_path / "in" / "seg", {(height, 1): (0, 0)}, **changes)
+
+    draft = ours(tmp_path / "in", tmp_path, mask="*tumour")
+
+    (left,) = draft.left_out
+    assert (left.patient_id, left.scan_id) == ("P1", "mask")
+    assert says in left.detail
+    assert [path.name for path in (tmp_path / "volumes" / "P1").iterdir()] == ["flair.nii.gz"]
+
+
+def test_two_segmentations_of_one_name_are_ambiguous(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", "1.1.1")
+    for name in ("seg1", "seg2"):
+        write_segmentation(tmp_path / "in" / name, {(30.0, 1): (0, 0)})
+
+    draft = ours(tmp_path / "in", tmp_path, mask="*tumour")
+
+    assert [(left.scan_id, left.reason.name) for left in draft.left_out] == [("mask", "AMBIGUOUS")]

@@ -89,7 +89,7 @@ def fake_study(*, grid: tuple[int, ...], is_phantom: bool) -> Study:
             covariates=("age", "sex", "scanner"),
         ),
         sites=SiteSettings(all=TRAINING + EXTERNAL, training=TRAINING, external=EXTERNAL),
-        task=TaskSettings(label="idh", positive="mutant"),
+        task=TaskSettings(label="idh", positive="mutant", stages=None),
         grid=GridSettings(
             region="tumour",
             shape=grid,

@@ -64,7 +64,7 @@ def comparison(results: "Results") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page(study: "Study", results: "Results", comparison: dict[str, Any]) -> str:
-    every_class = replace(study, task=TaskSettings(label="idh", positive=None))
+    every_class = replace(study, task=TaskSettings(label="idh", positive=None, stages=None))
     predictions = {
         name: of_both_classes(predicted)
         for name, predicted in results.predictions.items()

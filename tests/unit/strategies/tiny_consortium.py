@@ -96,6 +96,7 @@ def fit_in_process(images: Path, study: Settings, steps: list[Any]) -> Any:
         label=study.task.label,
         classes=study.classes,
         positive=study.task.positive,
+        stages=study.task.stages,
         grid=study.grid,
         mask_labels=study.cohort.mask_labels,
         intensity=study.intensity,
