@@ -3,7 +3,7 @@
 In federated averaging every site receives and returns the classifier in every round; in the
 one-shot exchange every site sends its generator once:
 
-    federated   2 * rounds * sites * classifier bytes
+    federated   2 * rounds * sites * classifier bytes (as sealed, with encryption)
     one-shot    sites * generator bytes
 
 so that federated learning sends less below `generator / (2 * classifier)` rounds. With a small
@@ -88,6 +88,8 @@ def ledger(
     seconds: Mapping[str, float | None],
     num_members: int,
     num_validations: int,
+    message_bytes: int,
+    privacy: Mapping[str, Any],
     measured: Mapping[str, Any] | None = None,
 ) -> Json:
     """Return the content of results/exchange.json.
@@ -101,18 +103,22 @@ def ledger(
             `one_shot_accelerator`: what was measured; None or absent if it was not.
         num_members: Trainings behind a strategy's prediction, each of them federated.
         num_validations: Models that tuning the mix sent to every site.
+        message_bytes: The same weights as a federated round sends them: sealed, or as they are.
+        privacy: What hid the sites' updates in federated rounds: knobs, by name.
         measured: What a federated engine counted; None where nothing travelled.
     """
-    federated = 2 * federated_rounds * num_sites * model_bytes
+    federated = 2 * federated_rounds * num_sites * message_bytes
     one_shot = sum(bundle_bytes.values())
-    break_even = one_shot / (2 * num_sites * model_bytes)
+    break_even = one_shot / (2 * num_sites * message_bytes)
     return {
         "federated": {
             "rounds": federated_rounds,
             "messages": 2 * federated_rounds * num_sites,
             "bytes": federated,
-            "bytes_per_round": 2 * num_sites * model_bytes,
+            "bytes_per_round": 2 * num_sites * message_bytes,
             "model_bytes": model_bytes,
+            "message_bytes": message_bytes,
+            "privacy": dict(privacy),
             "wall_seconds": seconds.get("federated_wall"),
             "accelerator_seconds": seconds.get("federated_accelerator"),
             "measured": None if measured is None else beside_formula(measured, federated),

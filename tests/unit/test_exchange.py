@@ -21,6 +21,8 @@ def test_federated_bytes_go_both_ways_in_every_round() -> None:
         federated_rounds=100,
         num_sites=3,
         model_bytes=45_000_000,
+        message_bytes=45_000_000,
+        privacy={},
         bundle_bytes=dict.fromkeys("abc", 800_000_000),
         seconds={"federated_wall": 2.5},
         num_members=1,
@@ -42,6 +44,8 @@ def test_break_even_is_where_both_send_the_same() -> None:
         federated_rounds=5,
         num_sites=2,
         model_bytes=2,
+        message_bytes=2,
+        privacy={},
         bundle_bytes={"a": 10, "b": 30},
         seconds={},
         num_members=1,
@@ -58,6 +62,8 @@ def test_federated_wins_with_a_small_classifier_and_few_rounds() -> None:
         federated_rounds=4,
         num_sites=2,
         model_bytes=2,
+        message_bytes=2,
+        privacy={},
         bundle_bytes={"a": 10, "b": 30},
         seconds={},
         num_members=1,
@@ -110,6 +116,8 @@ def test_what_an_engine_counted_stands_beside_the_formula(tmp_path: Path) -> Non
         federated_rounds=3,
         num_sites=2,
         model_bytes=5,
+        message_bytes=5,
+        privacy={},
         bundle_bytes={"a": 10},
         seconds={},
         measured=read_traffic(tmp_path),
@@ -137,6 +145,8 @@ def test_nothing_counted_is_told_as_such(tmp_path: Path) -> None:
         federated_rounds=1,
         num_sites=1,
         model_bytes=1,
+        message_bytes=1,
+        privacy={},
         bundle_bytes={},
         seconds={},
         num_members=1,
@@ -154,6 +164,8 @@ def test_what_the_study_sent_counts_every_member_and_the_tuning() -> None:
         federated_rounds=4,
         num_sites=2,
         model_bytes=2,
+        message_bytes=2,
+        privacy={},
         bundle_bytes={"a": 10, "b": 30},
         seconds={},
         num_members=3,
@@ -166,3 +178,23 @@ def test_what_the_study_sent_counts_every_member_and_the_tuning() -> None:
     assert found["as_run"]["one_shot_bytes"] == 180
     assert found["fewer_bytes"] == "federated"
     assert found["as_run"]["fewer_bytes"] == "federated"
+
+
+def test_sealed_messages_count_as_they_are_sent() -> None:
+    """Seven times the bytes, in a seventh of the rounds until the bundles send less."""
+    found = ledger(
+        federated_rounds=4,
+        num_sites=2,
+        model_bytes=2,
+        message_bytes=14,
+        privacy={"encryption": "bfv", "clip_norm": None, "noise_multiplier": 0.0, "epsilon": None},
+        bundle_bytes={"a": 10, "b": 60},
+        seconds={},
+        num_members=1,
+        num_validations=3,
+    )
+
+    assert found["federated"]["bytes"] == 2 * 4 * 2 * 14
+    assert found["federated"]["privacy"]["encryption"] == "bfv"
+    assert found["break_even_rounds"] == 70 / 56
+    assert found["as_run"]["tuning_bytes"] == 3 * 2 * 2, "models that are tried are not sealed"

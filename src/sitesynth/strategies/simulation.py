@@ -27,11 +27,13 @@ from sitesynth.strategies.nvflare_engine import (
     COMPONENTS,
     EVENTS,
     hub_file,
+    key_file,
     read_result,
     site_file,
     write_job,
 )
 from sitesynth.strategies.plan import Plan
+from sitesynth.strategies.sealing import SiteKey
 from sitesynth.strategies.standing import standing_file
 
 
@@ -72,7 +74,8 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="sitesynth-") as name:
         folder = Path(name)
         workspace = folder / "workspace"
-        resume = standing_file(standings, plan, initial).exists()
+        kept = standing_file(standings, plan, initial)
+        resume = kept.exists()
         write_job(folder / "job", plan, initial, resume=resume)
         for site in plan.sites:
             # The simulator hands every site a copy of this folder; each opens its own file only.
@@ -80,6 +83,12 @@ def simulate(
                 site_file(workspace / "local", site),
                 {"images": str(images[site].resolve()), "noise_key": ""},
             )
+        # Kept beside the standing, whose weights it opens: one machine has no hub to hide it from.
+        key = kept.with_suffix(".key")
+        if plan.federated.encryption != "none":
+            if not resume:
+                SiteKey.draw().write(key)
+            SiteKey.read(key).write(key_file(workspace / "local"))
         write_json(hub_file(workspace / "local"), {"standings": str(standings.resolve())})
         write_json(
             workspace / "local/resources.json.default",
@@ -97,6 +106,7 @@ def simulate(
                 f"NVFlare's simulator ended with exit code {process.returncode} and no result. "
                 f"The end of its log:\n{tail}"
             )
+        key.unlink(missing_ok=True)
         return best
 
 

@@ -22,6 +22,17 @@ def test_the_ledger_is_shown_in_units_a_reader_knows(results: "Results") -> None
     assert rows["Accelerator time"] == ["–", "–"]
 
 
+def test_what_hid_updates_is_told_below_the_table(results: "Results") -> None:
+    """Nothing, in a study without; encryption, length and noise with their numbers."""
+    assert "not encrypted toward the hub, and not clipped" in exchange_table(results.exchange).note
+    federated = results.exchange["federated"]
+    hidden = {"encryption": "bfv", "clip_norm": 0.5, "noise_multiplier": 2.0, "epsilon": None}
+    told = exchange_table({**results.exchange, "federated": {**federated, "privacy": hidden}})
+
+    assert "encrypted toward the hub (bfv), clipped to a length of 0.5, with noise" in told.note
+    assert "2 times that; no epsilon is claimed" in told.note
+
+
 def test_a_refused_gate_is_shown_with_its_value() -> None:
     """And a passed one is only counted."""
     gates = [

@@ -125,9 +125,9 @@ def deployed(images: Path, folder: Path) -> Iterator[Deployment]:
     folder.mkdir(exist_ok=True)
     port = free_port()
     kits = provision(folder / "ours", port)
-    prepare_kit(kits / HUB, None)
+    prepare_kit(kits / HUB, None, None)
     for site in tiny.SITES:
-        prepare_kit(kits / site, images / site)
+        prepare_kit(kits / site, images / site, None)
     with ExitStack() as stack:
         there = Deployment(kits, port, stack)
         there.start_hub()

@@ -71,7 +71,7 @@ def test_a_job_names_our_two_classes(tmp_path: Path) -> None:
 
     assert tuple(paths) == COMPONENTS
     ready = kit(tmp_path / "kit", "alder")
-    prepare_kit(ready, tiny.write_sites(tmp_path / "images") / "alder")
+    prepare_kit(ready, tiny.write_sites(tmp_path / "images") / "alder", None)
     resources = json.loads((ready / "local/resources.json").read_text())
     assert resources == {
         "class_allow_list": [*COMPONENTS, "nvflare.app_common.logging."],
@@ -86,7 +86,7 @@ def test_a_site_opens_what_its_own_kit_names(tmp_path: Path) -> None:
     plan, _ = announce(**told)
     images = tiny.write_sites(tmp_path / "images")
     ready = kit(tmp_path / "kit", "birch")
-    prepare_kit(ready, images / "birch")
+    prepare_kit(ready, images / "birch", None)
     participant = sit_down("birch", plan, ready / "local")
 
     assert participant.site.real is not None
@@ -101,12 +101,12 @@ def test_every_site_gets_a_noise_key_of_its_own_and_the_hub_a_place(tmp_path: Pa
     keys = set()
     for site in tiny.SITES:
         ready = kit(tmp_path / site, site)
-        prepare_kit(ready, images / site)
+        prepare_kit(ready, images / site, None)
         keys.add(json.loads(site_file(ready / "local", site).read_text())["noise_key"])
         assert not hub_file(ready / "local").exists()
     hub = kit(tmp_path / "hub", "localhost")
     write_json(hub / "startup/fed_server.json", {})
-    prepare_kit(hub, None)
+    prepare_kit(hub, None, None)
 
     assert {len(key) for key in keys} == {64}
     assert len(keys) == 3
@@ -116,10 +116,10 @@ def test_every_site_gets_a_noise_key_of_its_own_and_the_hub_a_place(tmp_path: Pa
 def test_what_is_no_kit_or_no_image_set_is_refused(tmp_path: Path) -> None:
     """Before anything is written."""
     with pytest.raises(MissingInputError, match="is no startup kit"):
-        prepare_kit(tmp_path, None)
+        prepare_kit(tmp_path, None, None)
     ready = kit(tmp_path / "kit", "alder")
     with pytest.raises(MissingInputError, match="holds no image set"):
-        prepare_kit(ready, tmp_path)
+        prepare_kit(ready, tmp_path, None)
     assert not site_file(ready / "local", "alder").exists()
     assert not (ready / "local/resources.json").exists()
 
