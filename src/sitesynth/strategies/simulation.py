@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
-import torch
 
 import sitesynth
 from sitesynth.errors import TrainingError
@@ -34,6 +33,7 @@ from sitesynth.strategies.nvflare_engine import (
 )
 from sitesynth.strategies.plan import Plan
 from sitesynth.strategies.sealing import SiteKey
+from sitesynth.strategies.side_by_side import threads_each
 from sitesynth.strategies.standing import standing_file
 
 
@@ -96,7 +96,8 @@ def simulate(
         )
         run = workspace / "server/simulate_job"
         log = folder / "log.txt"
-        with log.open("wb") as output, _running(folder, plan.sites, output) as process:
+        threads = threads_each(plan.classifier.num_seeds)
+        with log.open("wb") as output, _running(folder, plan.sites, output, threads) as process:
             for event in _follow(run / EVENTS, process):
                 on_event(event)
         best = read_result(run)
@@ -112,7 +113,7 @@ def simulate(
 
 @contextmanager
 def _running(
-    folder: Path, sites: tuple[str, ...], log: IO[bytes]
+    folder: Path, sites: tuple[str, ...], log: IO[bytes], threads: int
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the simulator in a session of its own; after the block none of its processes is left."""
     # NVFlare changes its working folder, and these may be relative to the caller's.
@@ -123,8 +124,8 @@ def _running(
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in path if entry),
         "TMPDIR": str(folder),
-        # As many threads as here: their number decides the order of sums.
-        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        # As many as a training has without an engine: their number decides the order of sums.
+        "OMP_NUM_THREADS": str(threads),
         # Three sites on two cores: a thread that waits must not spin.
         "OMP_WAIT_POLICY": "PASSIVE",
     }

@@ -167,6 +167,20 @@ def test_the_ledger_is_the_formula_and_the_engines_overhead(watched: Watched) ->
     assert watched.traffic["absences"] == []
 
 
+def test_threads_are_shared_out_as_without_an_engine(images: Path, tmp_path: Path) -> None:
+    """Of two threads each of two trainings has one, and so has a site's process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        study = tiny.settings(num_rounds=1, num_steps=2)
+        found, _ = fit_federation(
+            images, **tiny.sections(study), standings=tmp_path, on_step_of=tiny.told_by([])
+        )
+        assert_same(found, tiny.fit_in_process(images, study, []))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_algorithms_keep_the_bits(images: Path, tmp_path: Path) -> None:
     """Every knob changes the weights, and none of them between engines."""
     knobs = {
