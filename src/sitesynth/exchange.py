@@ -99,8 +99,8 @@ def ledger(
         num_sites: Training sites.
         model_bytes: One classifier's weights, as they would be sent.
         bundle_bytes: By site: everything in its bundle's folder.
-        seconds: `federated_wall`, `federated_accelerator`, `one_shot_wall`,
-            `one_shot_accelerator`: what was measured; None or absent if it was not.
+        seconds: `federated_` and `one_shot_`, each with `wall`, `processor` and `accelerator`: what
+            was measured; None or absent if it was not.
         num_members: Trainings behind a strategy's prediction, each of them federated.
         num_validations: Models that tuning the mix sent to every site.
         message_bytes: The same weights as a federated round sends them: sealed, or as they are.
@@ -120,6 +120,7 @@ def ledger(
             "message_bytes": message_bytes,
             "privacy": dict(privacy),
             "wall_seconds": seconds.get("federated_wall"),
+            "processor_seconds": seconds.get("federated_processor"),
             "accelerator_seconds": seconds.get("federated_accelerator"),
             "measured": None if measured is None else beside_formula(measured, federated),
         },
@@ -129,6 +130,7 @@ def ledger(
             "bytes": one_shot,
             "bundle_bytes": dict(bundle_bytes),
             "wall_seconds": seconds.get("one_shot_wall"),
+            "processor_seconds": seconds.get("one_shot_processor"),
             "accelerator_seconds": seconds.get("one_shot_accelerator"),
         },
         "as_run": as_run(
@@ -199,8 +201,8 @@ def read_seconds(folder: Path, *, sites: Sequence[str]) -> dict[str, float | Non
     computing time, not what sites working at once would wait.
 
     Args:
-        folder: Where each stage instance has left `<stage>@<item>.json` with its `seconds` and
-            whether an `accelerator` was used.
+        folder: Where each stage instance has left `<stage>@<item>.json` with its `seconds`, those
+            of its `processor`s, and whether an `accelerator` was used.
         sites: The training sites.
     """
     one_shot = ["tune_mixing@None", "train_classifier@synthetic"]
@@ -213,6 +215,9 @@ def read_seconds(folder: Path, *, sites: Sequence[str]) -> dict[str, float | Non
         timings = [read_json(file) for file in files if file.exists()]
         is_whole = len(timings) == len(files)
         told[f"{name}_wall"] = sum(t["seconds"] for t in timings) if is_whole else None
+        # A file of an earlier version tells none, and its stage need not run again for that.
+        spent = [t["processor"] for t in timings if "processor" in t]
+        told[f"{name}_processor"] = sum(spent) if len(spent) == len(files) else None
         told[f"{name}_accelerator"] = (
             sum(t["seconds"] for t in timings if t["accelerator"]) if is_whole else None
         )

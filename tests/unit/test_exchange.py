@@ -10,6 +10,7 @@ from sitesynth.exchange import (
     extrapolate,
     ledger,
     measure_folder,
+    read_seconds,
     read_traffic,
 )
 from sitesynth.storage import write_json
@@ -198,3 +199,27 @@ def test_sealed_messages_count_as_they_are_sent() -> None:
     assert found["federated"]["privacy"]["encryption"] == "bfv"
     assert found["break_even_rounds"] == 70 / 56
     assert found["as_run"]["tuning_bytes"] == 3 * 2 * 2, "models that are tried are not sealed"
+
+
+def test_seconds_of_stages_add_up(tmp_path: Path) -> None:
+    """One training site: six stages of 1, 2, 4 ... 32 s, each on two cores; half on a card."""
+    stages = ["tune_mixing@None", "train_classifier@synthetic"]
+    stages += [
+        f"{stage}@a" for stage in ("train_autoencoder", "train_diffusion", "package", "sample")
+    ]
+    for number, stage in enumerate(stages):
+        seconds = 2**number
+        timing = {"seconds": seconds, "processor": 2 * seconds, "accelerator": number > 2}
+        write_json(tmp_path / f"{stage}.json", timing)
+
+    assert read_seconds(tmp_path, sites=["a"]) == {
+        "federated_wall": None,
+        "federated_processor": None,
+        "federated_accelerator": None,
+        "one_shot_wall": 63,
+        "one_shot_processor": 126,
+        "one_shot_accelerator": 8 + 16 + 32,
+    }
+    write_json(tmp_path / "package@a.json", {"seconds": 16, "accelerator": True})
+    found = read_seconds(tmp_path, sites=["a"])
+    assert (found["one_shot_wall"], found["one_shot_processor"]) == (63, None), "an older file"

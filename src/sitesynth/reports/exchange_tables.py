@@ -26,6 +26,7 @@ def exchange_table(exchange: Json) -> Table:
         ("Messages", "messages", show_count),
         ("Bytes sent", "bytes", show_bytes),
         ("Wall-clock time", "wall_seconds", show_seconds),
+        ("Processor time", "processor_seconds", show_seconds),
         ("Accelerator time", "accelerator_seconds", show_seconds),
     ]
     return Table(

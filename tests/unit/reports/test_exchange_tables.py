@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sitesynth.reports.exchange_tables import exchange_table, registry_table
+from sitesynth.reports.exchange_tables import exchange_table, registry_table, scale_table
 
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ def test_what_hid_updates_is_told_below_the_table(results: "Results") -> None:
 
     assert "encrypted toward the hub (bfv), clipped to a length of 0.5, with noise" in told.note
     assert "2 times that; no epsilon is claimed" in told.note
+
+
+def test_the_scale_of_the_paper_is_computed(results: "Results") -> None:
+    """100 rounds of 2 x 3 x 45.56 MB are 27.3 GB; three generators of 749.6 MB are 2.2 GB."""
+    table = scale_table(results.exchange["paper_scale"])
+    (row,) = table.rows
+
+    assert [cell.text for cell in row] == ["3", "100", "27.3 GB", "2.2 GB", "8.2"]
+    assert table.note.startswith("Computed, not measured: three training sites and 100 rounds")
 
 
 def test_a_refused_gate_is_shown_with_its_value() -> None:
