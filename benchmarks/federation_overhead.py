@@ -6,10 +6,14 @@ Wall-clock seconds are those of this machine and of what else runs on it; proces
 the engine's processes too.
 
     python -m benchmarks.federation_overhead
+    python -m benchmarks.federation_overhead --images data/images [--seeds 4]
 
-Two minutes on two idle cores.
+The second trains the study's own federated strategy with both engines, and says whether every
+weight has the same bits; it needs `dvc repro preprocess` before it. Two minutes on two idle cores,
+and four.
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -74,19 +78,20 @@ def in_process(images: Path, study: Settings) -> tuple[Ensemble, int]:
 
 def nvflare(images: Path, study: Settings) -> tuple[Ensemble, int]:
     """Fit in NVFlare's simulator."""
-    ensemble, traffic = fit_federation(
-        images,
-        cohort=study.cohort,
-        sites=study.sites,
-        task=study.task,
-        grid=study.grid,
-        intensity=study.intensity,
-        classifier=study.classifier,
-        federated=study.federated,
-        seed=study.seed,
-        standings=images / "standings",
-        on_step_of=lambda member: lambda step, losses: None,
-    )
+    with tempfile.TemporaryDirectory() as name:
+        ensemble, traffic = fit_federation(
+            images,
+            cohort=study.cohort,
+            sites=study.sites,
+            task=study.task,
+            grid=study.grid,
+            intensity=study.intensity,
+            classifier=study.classifier,
+            federated=study.federated,
+            seed=study.seed,
+            standings=Path(name),
+            on_step_of=lambda member: lambda step, losses: None,
+        )
     return ensemble, traffic["bytes"]
 
 
@@ -106,9 +111,39 @@ def with_rounds(study: Settings, rounds: int) -> Settings:
     )
 
 
+def compare_whole(study: Settings, images: Path) -> None:
+    """Print both engines' costs for the study's own federated strategy, and compare their bits."""
+    print(f"{torch.get_num_threads()} threads; load of the machine {os.getloadavg()[0]:.1f}")
+    found = []
+    for fit in (in_process, nvflare):
+        started, spent = time.monotonic(), processor_seconds()
+        ensemble, sent = fit(images, study)
+        found.append(ensemble)
+        print(
+            f"{fit.__name__:12}{time.monotonic() - started:8.1f} s by the clock, "
+            f"{processor_seconds() - spent:8.1f} of processor time, {sent / 1e6:8.1f} MB"
+        )
+        sys.stdout.flush()
+    pairs = [
+        (value, there.state_dict()[name])
+        for here, there in zip(found[0].members, found[1].members, strict=True)
+        for name, value in here.state_dict().items()
+    ]
+    same = sum(torch.equal(here, there) for here, there in pairs)
+    print(f"{same} of {len(pairs)} tensors of {len(found[0].members)} members have the same bits")
+
+
 def main() -> None:
     """Print both engines' costs, and the difference per study and per round."""
     study = load_settings(Path("params.yaml"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--seeds", type=int, default=study.classifier.num_seeds)
+    told = parser.parse_args()
+    if told.images is not None:
+        seeded = study.classifier.model_copy(update={"num_seeds": told.seeds})
+        compare_whole(study.model_copy(update={"classifier": seeded}), told.images)
+        return
     walls: dict[tuple[str, int], float] = {}
     with tempfile.TemporaryDirectory() as name:
         images = Path(name)

@@ -16,6 +16,7 @@ A stage's keyword arguments say, by their types and names, everything the stage 
 
 import argparse
 import inspect
+import os
 import shutil
 import sys
 import time
@@ -43,7 +44,7 @@ PARAMS_FILE = Path("params.yaml")
 
 CHECKPOINTS = Path("checkpoints")
 TIMINGS = Path("timings")
-"""Wall-clock seconds of each stage instance's last run, for the exchange ledger; never hashed."""
+"""Seconds of each stage instance's last run, of the clock and of processors; never hashed."""
 
 MARKED_BYTES = 1 << 20
 
@@ -152,7 +153,7 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
     obeyed = {name: getattr(settings, name) for name in sorted(stage.params)}
     inputs = {name: digest_of_input(arguments[name]) for name in sorted(stage.inputs)}
     item = "-".join(items.values()) or None
-    started = time.monotonic()
+    started, spent = time.monotonic(), processor_seconds()
     scratches, key = CHECKPOINTS / f"{name_of(run)}@{item}", digest_of([params, inputs])[:16]
     given: dict[str, Any]
     if not processes.is_first:
@@ -169,8 +170,15 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
         run(**arguments, **obeyed, **given, **dict.fromkeys(stage.processes, processes))
         seconds = time.monotonic() - started
         tracked.log_metrics({"stage_seconds": seconds})
-    timing = {"seconds": seconds, "accelerator": has_accelerator()}
+        processor = processor_seconds() - spent
+    timing = {"seconds": seconds, "processor": processor, "accelerator": has_accelerator()}
     write_json(TIMINGS / f"{name_of(run)}@{item}.json", timing)
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process, and of those that it has started and awaited."""
+    told = os.times()
+    return told.user + told.system + told.children_user + told.children_system
 
 
 def has_accelerator() -> bool:

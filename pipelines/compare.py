@@ -17,9 +17,11 @@ from sitesynth.settings import (
     TaskSettings,
 )
 from sitesynth.storage import read_json, write_json
+from sitesynth.strategies.sealed import sealed_bytes
 from sitesynth.tracking import Run
 
 
+FLOAT32_BYTES = 4
 REFERENCE = "centralized"
 """What a consortium without walls would do; `settings` guarantees that it is among them."""
 
@@ -77,16 +79,21 @@ def run(
             seed=seed,
         )
     write_json(comparison, compared)
+    model_bytes = (classifiers / REFERENCE / "seed_0.safetensors").stat().st_size
     write_json(
         exchange,
         ledger(
             federated_rounds=federated.num_rounds,
             num_sites=len(sites.training),
-            model_bytes=(classifiers / REFERENCE / "seed_0.safetensors").stat().st_size,
+            model_bytes=model_bytes,
             bundle_bytes={site: measure_folder(bundles / site) for site in sites.training},
             seconds=read_seconds(timings, sites=sites.training),
             num_members=len(list((classifiers / REFERENCE).glob("seed_*.safetensors"))),
             num_validations=read_json(mixes)["validations"],
+            message_bytes=model_bytes
+            if federated.encryption == "none"
+            else sealed_bytes(model_bytes // FLOAT32_BYTES),
+            privacy=federated.privacy,
             measured=read_traffic(timings),
         ),
     )

@@ -135,6 +135,8 @@ def run(
     write_ensemble(model, ensemble)
     history.write(model / "history.csv")
     write_json(traffic, sent)
+    if sent is not None:
+        tracked.log_metrics({"bytes_sent": sent["bytes"], "messages_sent": sent["messages"]})
     _log_threshold(tracked, ensemble.config.threshold)
 
 

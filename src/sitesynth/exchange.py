@@ -3,7 +3,7 @@
 In federated averaging every site receives and returns the classifier in every round; in the
 one-shot exchange every site sends its generator once:
 
-    federated   2 * rounds * sites * classifier bytes
+    federated   2 * rounds * sites * classifier bytes (as sealed, with encryption)
     one-shot    sites * generator bytes
 
 so that federated learning sends less below `generator / (2 * classifier)` rounds. With a small
@@ -88,6 +88,8 @@ def ledger(
     seconds: Mapping[str, float | None],
     num_members: int,
     num_validations: int,
+    message_bytes: int,
+    privacy: Mapping[str, Any],
     measured: Mapping[str, Any] | None = None,
 ) -> Json:
     """Return the content of results/exchange.json.
@@ -97,23 +99,28 @@ def ledger(
         num_sites: Training sites.
         model_bytes: One classifier's weights, as they would be sent.
         bundle_bytes: By site: everything in its bundle's folder.
-        seconds: `federated_wall`, `federated_accelerator`, `one_shot_wall`,
-            `one_shot_accelerator`: what was measured; None or absent if it was not.
+        seconds: `federated_` and `one_shot_`, each with `wall`, `processor` and `accelerator`: what
+            was measured; None or absent if it was not.
         num_members: Trainings behind a strategy's prediction, each of them federated.
         num_validations: Models that tuning the mix sent to every site.
+        message_bytes: The same weights as a federated round sends them: sealed, or as they are.
+        privacy: What hid the sites' updates in federated rounds: knobs, by name.
         measured: What a federated engine counted; None where nothing travelled.
     """
-    federated = 2 * federated_rounds * num_sites * model_bytes
+    federated = 2 * federated_rounds * num_sites * message_bytes
     one_shot = sum(bundle_bytes.values())
-    break_even = one_shot / (2 * num_sites * model_bytes)
+    break_even = one_shot / (2 * num_sites * message_bytes)
     return {
         "federated": {
             "rounds": federated_rounds,
             "messages": 2 * federated_rounds * num_sites,
             "bytes": federated,
-            "bytes_per_round": 2 * num_sites * model_bytes,
+            "bytes_per_round": 2 * num_sites * message_bytes,
             "model_bytes": model_bytes,
+            "message_bytes": message_bytes,
+            "privacy": dict(privacy),
             "wall_seconds": seconds.get("federated_wall"),
+            "processor_seconds": seconds.get("federated_processor"),
             "accelerator_seconds": seconds.get("federated_accelerator"),
             "measured": None if measured is None else beside_formula(measured, federated),
         },
@@ -123,6 +130,7 @@ def ledger(
             "bytes": one_shot,
             "bundle_bytes": dict(bundle_bytes),
             "wall_seconds": seconds.get("one_shot_wall"),
+            "processor_seconds": seconds.get("one_shot_processor"),
             "accelerator_seconds": seconds.get("one_shot_accelerator"),
         },
         "as_run": as_run(
@@ -193,8 +201,8 @@ def read_seconds(folder: Path, *, sites: Sequence[str]) -> dict[str, float | Non
     computing time, not what sites working at once would wait.
 
     Args:
-        folder: Where each stage instance has left `<stage>@<item>.json` with its `seconds` and
-            whether an `accelerator` was used.
+        folder: Where each stage instance has left `<stage>@<item>.json` with its `seconds`, those
+            of its `processor`s, and whether an `accelerator` was used.
         sites: The training sites.
     """
     one_shot = ["tune_mixing@None", "train_classifier@synthetic"]
@@ -207,6 +215,9 @@ def read_seconds(folder: Path, *, sites: Sequence[str]) -> dict[str, float | Non
         timings = [read_json(file) for file in files if file.exists()]
         is_whole = len(timings) == len(files)
         told[f"{name}_wall"] = sum(t["seconds"] for t in timings) if is_whole else None
+        # A file of an earlier version tells none, and its stage need not run again for that.
+        spent = [t["processor"] for t in timings if "processor" in t]
+        told[f"{name}_processor"] = sum(spent) if len(spent) == len(files) else None
         told[f"{name}_accelerator"] = (
             sum(t["seconds"] for t in timings if t["accelerator"]) if is_whole else None
         )

@@ -1,5 +1,6 @@
 """The stage `train_classifier` on three tiny sites."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +11,13 @@ from sitesynth.classifiers.baseline import read_baseline
 from sitesynth.classifiers.ensemble import read_ensemble
 from sitesynth.settings import SiteSettings
 from sitesynth.storage import read_json, write_json
-from sitesynth.tracking import Silent
+from sitesynth.tracking import Run, Silent, journal_folders, record_run
 from tests.unit.strategies import tiny_consortium as tiny
 
 
-def fit(folder: Path, engine: str, strategy: str = "federated") -> Path:
+def fit(
+    folder: Path, engine: str, strategy: str = "federated", *, tracked: Run | None = None
+) -> Path:
     """Run the stage for one strategy, and return where it wrote."""
     study = tiny.settings(engine=engine)
     write_json(folder / "mixing.json", {"mixes": {}})
@@ -27,7 +30,7 @@ def fit(folder: Path, engine: str, strategy: str = "federated") -> Path:
         traffic=folder / "traffic.json",
         **tiny.sections(study),
         scratch=folder / "scratch",
-        tracked=Silent(),
+        tracked=tracked or Silent(),
     )
     return folder
 
@@ -71,6 +74,35 @@ def test_a_baseline_goes_the_way_of_all_strategies(tmp_path: Path) -> None:
     assert not [name for name in found if str(name).startswith("seed_")]
     chances = found.groupby("label")["probability"]
     assert chances.max()[0] < read_baseline(written / "model").threshold <= chances.min()[1]
+
+
+@pytest.mark.parametrize("engine", ["in_process", pytest.param("nvflare", marks=pytest.mark.slow)])
+def test_mlflow_is_told_of_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """Both losses of both members, at the step that each of two rounds ended with."""
+    monkeypatch.setenv("SITESYNTH_MLRUNS", str(tmp_path / "mlruns"))
+    monkeypatch.setenv("SITESYNTH_RECORDER", "off")
+    with record_run("train", "federated", study="s", params={}, inputs={}, tags={}) as run:
+        fit(tmp_path, engine, tracked=run)
+    (journal,) = journal_folders()
+    events = [json.loads(line) for line in (journal / "events.jsonl").read_text().splitlines()]
+    told = sorted(
+        (name, event["step"])
+        for event in events
+        if event["event"] == "metrics"
+        for name in event["values"]
+        if "_seed_" in name
+    )
+
+    assert told == [
+        (f"{loss}_seed_{member}", step)
+        for loss in ("loss", "validation_loss")
+        for member in (0, 1)
+        for step in (2, 4)
+    ]
+    sent = {name for event in events for name in event.get("values", {}) if "sent" in name}
+    assert sent == ({"bytes_sent", "messages_sent"} if engine == "nvflare" else set())
 
 
 @pytest.mark.slow

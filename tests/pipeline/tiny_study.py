@@ -33,6 +33,7 @@ def shrink(params: dict[str, Any], *, patients: int, phantom_sites: Mapping[str,
     params["classifier"] |= {"num_steps": 6, "validate_every": 3, "num_seeds": 2}
     params["mixing"] |= {"num_trials": 3, "num_random": 2, "min_per_class": 4}
     params["mixing"] |= {"num_steps": 4, "validate_every": 2, "num_finalists": 1}
-    params["federated"] |= {"num_rounds": 2}
+    # The engine changes no bit (test_train_classifier.py), and takes twenty seconds to start.
+    params["federated"] |= {"num_rounds": 2, "engine": "in_process"}
     params["evaluation"] |= {"num_resamples": 200}
     params["overrides"] = {site: {} for site in SITES["all"]}

@@ -10,6 +10,7 @@ from sitesynth.exchange import (
     extrapolate,
     ledger,
     measure_folder,
+    read_seconds,
     read_traffic,
 )
 from sitesynth.storage import write_json
@@ -21,6 +22,8 @@ def test_federated_bytes_go_both_ways_in_every_round() -> None:
         federated_rounds=100,
         num_sites=3,
         model_bytes=45_000_000,
+        message_bytes=45_000_000,
+        privacy={},
         bundle_bytes=dict.fromkeys("abc", 800_000_000),
         seconds={"federated_wall": 2.5},
         num_members=1,
@@ -42,6 +45,8 @@ def test_break_even_is_where_both_send_the_same() -> None:
         federated_rounds=5,
         num_sites=2,
         model_bytes=2,
+        message_bytes=2,
+        privacy={},
         bundle_bytes={"a": 10, "b": 30},
         seconds={},
         num_members=1,
@@ -58,6 +63,8 @@ def test_federated_wins_with_a_small_classifier_and_few_rounds() -> None:
         federated_rounds=4,
         num_sites=2,
         model_bytes=2,
+        message_bytes=2,
+        privacy={},
         bundle_bytes={"a": 10, "b": 30},
         seconds={},
         num_members=1,
@@ -110,6 +117,8 @@ def test_what_an_engine_counted_stands_beside_the_formula(tmp_path: Path) -> Non
         federated_rounds=3,
         num_sites=2,
         model_bytes=5,
+        message_bytes=5,
+        privacy={},
         bundle_bytes={"a": 10},
         seconds={},
         measured=read_traffic(tmp_path),
@@ -137,6 +146,8 @@ def test_nothing_counted_is_told_as_such(tmp_path: Path) -> None:
         federated_rounds=1,
         num_sites=1,
         model_bytes=1,
+        message_bytes=1,
+        privacy={},
         bundle_bytes={},
         seconds={},
         num_members=1,
@@ -154,6 +165,8 @@ def test_what_the_study_sent_counts_every_member_and_the_tuning() -> None:
         federated_rounds=4,
         num_sites=2,
         model_bytes=2,
+        message_bytes=2,
+        privacy={},
         bundle_bytes={"a": 10, "b": 30},
         seconds={},
         num_members=3,
@@ -166,3 +179,47 @@ def test_what_the_study_sent_counts_every_member_and_the_tuning() -> None:
     assert found["as_run"]["one_shot_bytes"] == 180
     assert found["fewer_bytes"] == "federated"
     assert found["as_run"]["fewer_bytes"] == "federated"
+
+
+def test_sealed_messages_count_as_they_are_sent() -> None:
+    """Seven times the bytes, in a seventh of the rounds until the bundles send less."""
+    found = ledger(
+        federated_rounds=4,
+        num_sites=2,
+        model_bytes=2,
+        message_bytes=14,
+        privacy={"encryption": "bfv", "clip_norm": None, "noise_multiplier": 0.0, "epsilon": None},
+        bundle_bytes={"a": 10, "b": 60},
+        seconds={},
+        num_members=1,
+        num_validations=3,
+    )
+
+    assert found["federated"]["bytes"] == 2 * 4 * 2 * 14
+    assert found["federated"]["privacy"]["encryption"] == "bfv"
+    assert found["break_even_rounds"] == 70 / 56
+    assert found["as_run"]["tuning_bytes"] == 3 * 2 * 2, "models that are tried are not sealed"
+
+
+def test_seconds_of_stages_add_up(tmp_path: Path) -> None:
+    """One training site: six stages of 1, 2, 4 ... 32 s, each on two cores; half on a card."""
+    stages = ["tune_mixing@None", "train_classifier@synthetic"]
+    stages += [
+        f"{stage}@a" for stage in ("train_autoencoder", "train_diffusion", "package", "sample")
+    ]
+    for number, stage in enumerate(stages):
+        seconds = 2**number
+        timing = {"seconds": seconds, "processor": 2 * seconds, "accelerator": number > 2}
+        write_json(tmp_path / f"{stage}.json", timing)
+
+    assert read_seconds(tmp_path, sites=["a"]) == {
+        "federated_wall": None,
+        "federated_processor": None,
+        "federated_accelerator": None,
+        "one_shot_wall": 63,
+        "one_shot_processor": 126,
+        "one_shot_accelerator": 8 + 16 + 32,
+    }
+    write_json(tmp_path / "package@a.json", {"seconds": 16, "accelerator": True})
+    found = read_seconds(tmp_path, sites=["a"])
+    assert (found["one_shot_wall"], found["one_shot_processor"]) == (63, None), "an older file"

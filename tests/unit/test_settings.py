@@ -144,6 +144,30 @@ def test_noise_without_a_unit_is_refused(study: Study, write: Write) -> None:
         load_settings(write(study))
 
 
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        (
+            {"hub_momentum": 0.5},
+            r"lets the hub add and nothing else, but hub_learning_rate is 1 and",
+        ),
+        ({"hub_learning_rate": 0.5}, r"hub_learning_rate is 0.5 and hub_momentum 0; set them to 1"),
+        ({"sites_per_round": 1}, r"sites_per_round is 1: the sum of one site is its weights"),
+        ({"min_sites": 1}, r"min_sites is 1: the sum of one site is its weights"),
+        ({"encryption": "rot13"}, r"federated.encryption: Input should be 'none' or 'bfv'"),
+    ],
+)
+def test_what_an_encrypted_sum_cannot_do_is_refused(
+    study: Study, write: Write, knobs: dict[str, Any], message: str
+) -> None:
+    study["federated"] |= {"encryption": "bfv"}
+    load_settings(write(study))
+    study["federated"] |= knobs
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
 def test_patience_without_looks_is_refused(study: Study, write: Write) -> None:
     study["diffusion"] |= {"validate_every": None, "patience_looks": 3}
     with pytest.raises(SettingsError, match=r"patience_looks 3 needs validate_every, which is nul"):

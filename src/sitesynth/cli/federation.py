@@ -10,6 +10,7 @@ import click
 __all__ = ["federate"]
 
 EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -20,7 +21,8 @@ def federate() -> None:
 @federate.command()
 @click.argument("kit", type=EXISTING)
 @click.option("--images", type=EXISTING, help="The site's own image set; leave out at the hub.")
-def prepare(kit: Path, images: Path | None) -> None:
+@click.option("--key", type=FILE, help="The sites' key, for federated.encryption; not at the hub.")
+def prepare(*, kit: Path, images: Path | None, key: Path | None) -> None:
     """Make a startup KIT of `nvflare provision` ready for our jobs, and for no others.
 
     \b
@@ -29,8 +31,32 @@ def prepare(kit: Path, images: Path | None) -> None:
     """  # noqa: D301
     from sitesynth.strategies.nvflare_engine import prepare_kit  # noqa: PLC0415
 
-    prepare_kit(kit, images)
+    prepare_kit(kit, images, key)
     click.echo(f"{kit} is ready; start it with {kit}/startup/start.sh")
+
+
+@federate.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def key(file: Path) -> None:
+    """Draw the key that the sites share and the hub never has, into a new FILE.
+
+    Once, at one site, which hands it to the others by a safe way. Who has it can read what sites
+    send to the hub.
+
+    \b
+    Example:
+      sitesynth federate key sites.key
+    """  # noqa: D301
+    from sitesynth.errors import SettingsError  # noqa: PLC0415
+    from sitesynth.strategies.sealing import SiteKey  # noqa: PLC0415
+
+    if file.exists():
+        raise SettingsError(
+            f"{file} exists, and what was sealed with a key needs that key; name a new file."
+        )
+    drawn = SiteKey.draw()
+    drawn.write(file)
+    click.echo(f"{file} holds the key {drawn.name}; give it to every site, and not to the hub")
 
 
 @federate.command()

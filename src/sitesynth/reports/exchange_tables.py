@@ -26,6 +26,7 @@ def exchange_table(exchange: Json) -> Table:
         ("Messages", "messages", show_count),
         ("Bytes sent", "bytes", show_bytes),
         ("Wall-clock time", "wall_seconds", show_seconds),
+        ("Processor time", "processor_seconds", show_seconds),
         ("Accelerator time", "accelerator_seconds", show_seconds),
     ]
     return Table(
@@ -44,7 +45,21 @@ def exchange_table(exchange: Json) -> Table:
         f"{exchange['statement']} Above, for one classifier and the bundles alone. As it ran: "
         f"{ran['members']} federated trainings, whose mean predicts; and with the bundles, "
         f"{ran['validations']} models sent to every hospital to tune the mix, "
-        f"{show_bytes(ran['tuning_bytes'])}.",
+        f"{show_bytes(ran['tuning_bytes'])}. {_hidden(exchange['federated']['privacy'])}",
+    )
+
+
+def _hidden(privacy: Json) -> str:
+    """Say what hid a hospital's update in federated rounds."""
+    if privacy["encryption"] == "none":
+        sealed = "Federated updates are not encrypted toward the hub"
+    else:
+        sealed = f"Federated updates are encrypted toward the hub ({privacy['encryption']})"
+    if privacy["clip_norm"] is None:
+        return f"{sealed}, and not clipped."
+    return (
+        f"{sealed}, clipped to a length of {privacy['clip_norm']:g}, with noise of "
+        f"{privacy['noise_multiplier']:g} times that; no epsilon is claimed."
     )
 
 

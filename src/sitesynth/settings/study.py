@@ -164,6 +164,12 @@ def _disagreements(settings: Settings) -> Iterator[str]:
             f"federated.min_sites {quorum} exceeds the {sites} training sites "
             f"{list(settings.sites.training)}: no round could reach it (null asks for all of them)"
         )
+    encryption = settings.federated.encryption
+    if encryption != "none" and sites == 1:
+        yield (
+            f"federated.encryption {encryption} hides a site among others, but "
+            f"{list(settings.sites.training)} is the only training site; set it to none"
+        )
     asked = settings.federated.sites_per_round
     if asked is not None and asked > sites:
         yield (

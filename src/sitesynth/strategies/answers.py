@@ -1,13 +1,16 @@
 """What the hub asks of a site, what a site answers, and which answers the hub can use.
 
 Nothing that is unusable reaches the average: an answer that did not come, has other names or
-shapes, is not finite, or changes the weights far more than the other sites' do. What happens then
-is a knob: a round goes on while at least `federated.min_sites` answers are usable, and ends the
-study with an error otherwise. Either way the site and the reason are told.
+shapes, is not finite, or changes the weights far more than the other sites' do. Where weights are
+sealed, the hub sees their size, their key and how much the site says that it changed; the rest is
+judged by the sites, before they seal and after they open. What happens then is a knob: a round goes
+on while at least `federated.min_sites` answers are usable, and ends the study with an error
+otherwise. Either way the site and the reason are told.
 """
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +21,8 @@ import torch
 from sitesynth.classifiers.training import ValidationScore
 from sitesynth.errors import TrainingError
 from sitesynth.strategies.averaging import Weights
+from sitesynth.strategies.sealed import key_of
+from sitesynth.strategies.sealing import check_sealed
 
 
 __all__ = ["Absence", "Answer", "Answers", "Ask", "Question", "usable_answers"]
@@ -28,8 +33,9 @@ __all__ = ["Absence", "Answer", "Answers", "Ask", "Question", "usable_answers"]
 class Question:
     """What the hub asks of every site, along with weights."""
 
-    kind: Literal["train", "score", "decide"]
-    """Train a round from the weights; try the weights; try all members' weights together."""
+    kind: Literal["train", "score", "open", "decide"]
+    """Train a round from the weights; try the weights; open the best of a training, if sealed; try
+    all members' weights together."""
     member: int
     """Number of the training among the strategy's seeds."""
     number: int
@@ -37,7 +43,12 @@ class Question:
 
     def __str__(self) -> str:
         """Return how messages call it."""
-        what = {"train": "training", "score": "validation", "decide": "choice of a threshold"}
+        what = {
+            "train": "training",
+            "score": "validation",
+            "open": "opening",
+            "decide": "choice of a threshold",
+        }
         return f"{what[self.kind]} of seed {self.member}, round {self.number}"
 
 
@@ -47,12 +58,14 @@ class Answer:
     """What a site answers: weights and sums, no scan."""
 
     weights: Weights
-    """Where the site's training ended; empty if it was asked for a score."""
+    """Where the site's training ended, or what a sum opens to; empty if only a score was asked."""
     num_scans: int
     losses: tuple[float, ...]
     """Of each local step."""
     score: ValidationScore | None
     """Of the weights that came with the question; None before the first round."""
+    change: float | None = None
+    """Length of what the training changed, where the hub cannot see it; see `change_of`."""
 
 
 @final
@@ -75,6 +88,8 @@ def usable_answers(
     question: Question,
     weights: Weights,
     *,
+    like: Weights,
+    sealed_numbers: int | None,
     trained: Collection[str],
     max_update_ratio: float,
     needed: int,
@@ -85,6 +100,9 @@ def usable_answers(
         answers: What came back, by site.
         question: What was asked.
         weights: What was sent along.
+        like: Weights of the names, shapes and types that an answer must have.
+        sealed_numbers: How many numbers a site's sealed weights must hold; None if the hub reads
+            weights.
         trained: Names of the weights that have gradients.
         max_update_ratio: See `federated.max_update_ratio` in params.yaml.
         needed: The least number of usable answers.
@@ -101,13 +119,18 @@ def usable_answers(
         answer = answers[site]
         if isinstance(answer, Absence):
             reasons[site] = answer.reason
-        elif (problem := _problem_of(answer, question, weights)) is not None:
+        elif (problem := _problem_of(answer, question, like, sealed_numbers)) is not None:
             reasons[site] = problem
         else:
             usable[site] = answer
     if question.kind == "train":
-        changes = {site: change_of(usable[site].weights, weights, trained) for site in usable}
-        for site, reason in _outliers(changes, max_update_ratio).items():
+        odd = {} if sealed_numbers is None else _other_keys(usable)
+        changes = {
+            site: _change_of(answer, weights, trained, is_sealed=sealed_numbers is not None)
+            for site, answer in usable.items()
+            if site not in odd
+        }
+        for site, reason in (odd | _outliers(changes, max_update_ratio)).items():
             reasons[site] = reason
             del usable[site]
     if len(usable) < needed:
@@ -126,11 +149,29 @@ def change_of(there: Weights, here: Weights, trained: Collection[str]) -> float:
     return math.sqrt(float(torch.stack(squares).sum()))
 
 
-def _problem_of(answer: Answer, question: Question, weights: Weights) -> str | None:
+def _change_of(
+    answer: Answer, weights: Weights, trained: Collection[str], *, is_sealed: bool
+) -> float:
+    """Return how much a site has changed: as it says where weights are sealed, else as it did."""
+    if is_sealed:
+        assert answer.change is not None  # noqa: S101 - see `_problems_of_sealed`
+        return answer.change
+    return change_of(answer.weights, weights, trained)
+
+
+def _problem_of(
+    answer: Answer, question: Question, like: Weights, sealed_numbers: int | None
+) -> str | None:
     """Return what is wrong with an answer by itself, or None."""
-    problems = _problems_of_score(answer.score, question)
+    problems: Iterator[str] = iter(())
+    if question.kind != "open":
+        problems = _problems_of_score(answer.score, question)
     if question.kind == "train":
-        problems = chain(problems, _problems_of_training(answer, weights))
+        problems = chain(problems, _problems_of_training(answer))
+    if question.kind == "train" and sealed_numbers is not None:
+        problems = chain(problems, _problems_of_sealed(answer, sealed_numbers))
+    elif question.kind in {"train", "open"}:
+        problems = chain(problems, _problems_of_weights(answer, like))
     return next(iter(problems), None)
 
 
@@ -142,9 +183,35 @@ def _problems_of_score(score: ValidationScore | None, question: Question) -> Ite
         yield f"its validation loss is {score.loss_sum} over {score.num_scans} scans"
 
 
-def _problems_of_training(answer: Answer, weights: Weights) -> Iterator[str]:
+def _problems_of_training(answer: Answer) -> Iterator[str]:
     if answer.num_scans < 1 or not answer.losses:
         yield f"it trained on {answer.num_scans} scans in {len(answer.losses)} steps"
+
+
+def _problems_of_sealed(answer: Answer, num_numbers: int) -> Iterator[str]:
+    if answer.change is None or not math.isfinite(answer.change):
+        yield f"it says that it changed the weights by {answer.change}"
+    try:
+        check_sealed(answer.weights, num_numbers=num_numbers)
+    except TrainingError as error:
+        yield str(error)
+
+
+def _other_keys(answers: Mapping[str, Answer]) -> dict[str, str]:
+    """Return the sites that seal with another key than most; of equals, than the first."""
+    keys = {site: key_of(answer.weights) for site, answer in answers.items()}
+    if not keys:
+        return {}
+    ((usual, _),) = Counter(keys.values()).most_common(1)
+    return {
+        site: f"it seals with the key {key}, and most with {usual}; give all sites the same "
+        "(`sitesynth federate prepare --key`)"
+        for site, key in keys.items()
+        if key != usual
+    }
+
+
+def _problems_of_weights(answer: Answer, weights: Weights) -> Iterator[str]:
     odd = sorted(set(answer.weights) ^ set(weights))
     if odd:
         yield f"its weights are of another network ({len(odd)} names differ, first {odd[0]})"

@@ -18,6 +18,7 @@ from sitesynth.strategies.participant import Participant
 from sitesynth.strategies.parts import trained_names
 from sitesynth.strategies.protocol import Consortium, Learner
 from sitesynth.strategies.rounds import Hub
+from sitesynth.strategies.sealing import Seal, SiteKey
 from sitesynth.tracking import OnStep
 from sitesynth.training import best_device
 
@@ -40,6 +41,7 @@ class Federated:
         model = build(member)
         initial = {name: value.clone() for name, value in model.state_dict().items()}
         model.to(best_device())
+        key = None if self.federated.encryption == "none" else SiteKey.draw()
         participants = {
             name: Participant(
                 name,
@@ -48,6 +50,9 @@ class Federated:
                 settings=self.settings,
                 federated=self.federated,
                 seed=seed,
+                seal=None
+                if key is None
+                else Seal(key, site=name, sites=tuple(sites), federated=self.federated),
             )
             for name, site in sites.items()
         }

@@ -8,6 +8,9 @@ Which scans are a site's own is not the hub's to say: each site keeps a file
 `local/sitesynth/<site>.json` beside its NVFlare configuration, `{"images": "/path/to/its/images"}`,
 and opens no other.
 
+With `federated.encryption` it also keeps `local/sitesynth/sites.key`, which all sites share and the
+hub never has.
+
 Likewise the hub keeps `local/sitesynth-hub.json`, `{"standings": "/path/to/a/folder"}`: there it
 writes after each round where it stands, and from there a resumed job goes on.
 
@@ -42,7 +45,7 @@ from torch import Tensor
 from sitesynth import seeds
 from sitesynth.classifiers.network import build_classifier
 from sitesynth.classifiers.training import ValidationScore
-from sitesynth.errors import MissingInputError, SitesynthError, TrainingError
+from sitesynth.errors import MissingInputError, SettingsError, SitesynthError, TrainingError
 from sitesynth.images import read_images
 from sitesynth.storage import read_json, replacing, write_json, write_text
 from sitesynth.strategies.answers import Absence, Answer, Answers, Question
@@ -52,6 +55,7 @@ from sitesynth.strategies.participant import Participant, join_members, split_me
 from sitesynth.strategies.plan import Plan
 from sitesynth.strategies.protocol import Site
 from sitesynth.strategies.rounds import Hub, Standing
+from sitesynth.strategies.sealing import Seal, SiteKey
 from sitesynth.strategies.standing import read_standing, standing_file, write_standing
 from sitesynth.tracking import OnStep
 from sitesynth.training import best_device
@@ -63,6 +67,7 @@ __all__ = [
     "NVFlareHub",
     "NVFlareSite",
     "hub_file",
+    "key_file",
     "pack",
     "prepare_kit",
     "read_fetched",
@@ -93,6 +98,11 @@ START_S = 300
 def site_file(local: Path, site: str) -> Path:
     """Return the file in which a site says where its own images are."""
     return local / "sitesynth" / f"{site}.json"
+
+
+def key_file(local: Path) -> Path:
+    """Return the file in which a site keeps the key that the sites share."""
+    return local / "sitesynth/sites.key"
 
 
 def hub_file(local: Path) -> Path:
@@ -150,15 +160,18 @@ def write_job(
     )
 
 
-def prepare_kit(kit: Path, images: Path | None) -> None:
+def prepare_kit(kit: Path, images: Path | None, key: Path | None) -> None:
     """Make a provisioned startup kit ready for our jobs.
 
     Args:
         kit: The kit's folder, as `nvflare provision` made it.
         images: The site's own image set; None for the hub, which has none.
+        key: The key that the sites share, of which the kit gets a copy; None without encryption,
+            and for the hub.
 
     Raises:
-        MissingInputError: If the folder is no kit, or holds no such image set.
+        MissingInputError: If the folder is no kit, or holds no such image set or key.
+        SettingsError: If the hub is given the sites' key.
     """
     default = kit / "local/resources.json.default"
     if not default.exists():
@@ -166,8 +179,15 @@ def prepare_kit(kit: Path, images: Path | None) -> None:
             f"{kit} is no startup kit (local/resources.json.default is missing); "
             "`nvflare provision` makes one."
         )
+    if key is not None and images is None:
+        raise SettingsError(
+            f"{kit} is given the sites' key {key}, and no image set: only sites may have the key. "
+            "Name the site's --images, or leave out --key."
+        )
     if images is not None:
         read_images(images)
+        if key is not None:
+            SiteKey.read(key).write(key_file(kit / "local"))
         about = read_json(kit / "startup/fed_client.json")
         site = about["client"]["fqsn"]
         write_json(
@@ -427,7 +447,7 @@ class NVFlareSite(Executor):  # type: ignore[misc]
 
     def execute(
         self,
-        task_name: Literal["train", "score", "decide"],
+        task_name: Literal["train", "score", "open", "decide"],
         shareable: Shareable,
         fl_ctx: FLContext,
         abort_signal: Signal,  # noqa: ARG002 - a round is short
@@ -436,6 +456,7 @@ class NVFlareSite(Executor):  # type: ignore[misc]
         received = traffic("Received")
         sent = traffic("Sent")
         started, worked = time.monotonic(), time.process_time()
+        protected = 0.0 if self.participant is None else self.participant.protection_s
         # The task may run in another thread than the one that imported torch's settings.
         torch.set_flush_denormal(True)
         asked = FLModelUtils.from_shareable(shareable)
@@ -455,11 +476,15 @@ class NVFlareSite(Executor):  # type: ignore[misc]
             meta["num_scans"] = answer.num_scans
             meta["losses"] = list(answer.losses)
             meta["score"] = None if answer.score is None else asdict(answer.score)
+            meta["change"] = answer.change
         meta["traffic"] = {
             "received_before": received,
             "sent_before": sent,
             "seconds": time.monotonic() - started,
             "cpu_seconds": time.process_time() - worked,
+            "protection_seconds": 0.0
+            if self.participant is None
+            else self.participant.protection_s - protected,
         }
         return FLModelUtils.to_shareable(
             FLModel(params_type=ParamsType.FULL, params=params, meta=meta)
@@ -475,7 +500,8 @@ def sit_down(site: str, plan: Plan, local: Path) -> Participant:
         local: Folder of the site's own configuration.
 
     Raises:
-        MissingInputError: If the site has not said where its images are.
+        MissingInputError: If the site has not said where its images are, or has no key where the
+            plan asks for encryption.
     """
     file = site_file(local, site)
     if not file.exists():
@@ -483,6 +509,10 @@ def sit_down(site: str, plan: Plan, local: Path) -> Participant:
             f'{file} does not exist; the site {site} must say there {{"images": "/its/image/set"}}.'
         )
     own = read_json(file)
+    seal = None
+    if plan.federated.encryption != "none":
+        key = SiteKey.read(key_file(local))
+        seal = Seal(key, site=site, sites=plan.sites, federated=plan.federated)
     images = read_images(Path(own["images"]))
     loader = SiteLoader(plan.label, plan.classes, plan.positive)
     model = build_classifier(
@@ -504,6 +534,7 @@ def sit_down(site: str, plan: Plan, local: Path) -> Participant:
         federated=plan.federated,
         seed=plan.seed,
         noise_key=own["noise_key"],
+        seal=seal,
     )
 
 
@@ -521,6 +552,7 @@ def read_answer(told: FLModel) -> Answer | Absence:
         num_scans=int(told.meta["num_scans"]),
         losses=tuple(told.meta["losses"]),
         score=None if score is None else read_score(score),
+        change=told.meta.get("change"),
     )
 
 

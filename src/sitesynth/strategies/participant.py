@@ -1,6 +1,7 @@
 """A site's half of a round: try the hub's weights, and train from them."""
 
 import copy
+import time
 from collections.abc import Callable, Mapping
 from typing import final
 
@@ -8,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from sitesynth import seeds
-from sitesynth.classifiers.training import Examples, train_on
+from sitesynth.classifiers.training import Examples, ValidationScore, train_on
 from sitesynth.settings import ClassifierSettings, FederatedSettings
-from sitesynth.strategies.answers import Answer, Question
+from sitesynth.strategies.answers import Answer, Question, change_of
 from sitesynth.strategies.averaging import Weights
 from sitesynth.strategies.damping import damp
 from sitesynth.strategies.parts import normalization_names, trained_names
 from sitesynth.strategies.protocol import Site
 from sitesynth.strategies.rounds import steps_of_round
+from sitesynth.strategies.sealed import is_sealed
+from sitesynth.strategies.sealing import Seal
 from sitesynth.tracking import OnStep
 from sitesynth.training import learning_rate_at
 
@@ -37,6 +40,7 @@ class Participant:
         federated: FederatedSettings,
         seed: int,
         noise_key: str = "",
+        seal: Seal | None = None,
     ) -> None:
         """Sit down with one's scans.
 
@@ -49,7 +53,10 @@ class Participant:
             seed: Root seed of the study.
             noise_key: What nobody else knows, so that nobody else can draw the noise that damps
                 the site's updates, and take it off. Empty where all are on one machine.
+            seal: How its weights are sealed, with `federated.encryption`; None without.
         """
+        # Never in plain text by mistake.
+        assert (seal is None) == (federated.encryption == "none")  # noqa: S101
         self.name = name
         self.site = site
         self.model = model
@@ -57,6 +64,9 @@ class Participant:
         self.federated = federated
         self.seed = seed
         self.noise_key = noise_key
+        self.seal = seal
+        self.protection_s = 0.0
+        """Processor seconds spent so far on sealing, opening and damping."""
         self.own: dict[int, Weights] = {}
         """By member: the normalization that stays here from round to round."""
 
@@ -64,10 +74,13 @@ class Participant:
         """Answer one question about some weights.
 
         Raises:
-            TrainingError: If the local training diverges.
+            TrainingError: If the local training diverges, or weights cannot be sealed or opened.
         """
         if question.kind == "decide":
             return Answer({}, 0, (), self.site.validate(self._members(weights)))
+        weights = self._opened(weights)
+        if question.kind == "open":
+            return Answer(weights, 0, (), None)
         self.model.load_state_dict(dict(weights))
         if question.kind == "score":
             return Answer({}, 0, (), self.site.validate([self.model]))
@@ -94,9 +107,36 @@ class Participant:
         if self.federated.normalization == "local":
             names = normalization_names(self.model)
             self.own[question.member] = {name: trained[name] for name in names}
-        return Answer(
-            self._damped(trained, weights, question), len(self.site.real), tuple(losses), score
-        )
+        return self._protected(trained, weights, question, tuple(losses), score)
+
+    def _opened(self, weights: Weights) -> Weights:
+        """Return the hub's weights as numbers."""
+        if not is_sealed(weights):
+            return weights
+        assert self.seal is not None  # noqa: S101
+        started = time.thread_time()
+        opened = self.seal.open(weights, like=self.model.state_dict())
+        self.protection_s += time.thread_time() - started
+        return opened
+
+    def _protected(
+        self,
+        trained: Weights,
+        weights: Weights,
+        question: Question,
+        losses: tuple[float, ...],
+        score: ValidationScore | None,
+    ) -> Answer:
+        """Return the answer of a training: damped and sealed as the knobs ask for."""
+        assert self.site.real is not None  # noqa: S101
+        num_scans = len(self.site.real)
+        started = time.thread_time()
+        leaving, change = self._damped(trained, weights, question), None
+        if self.seal is not None:
+            change = change_of(leaving, weights, trained_names(self.model))
+            leaving = self.seal.seal(leaving, num_scans=num_scans)
+        self.protection_s += time.thread_time() - started
+        return Answer(leaving, num_scans, losses, score, change)
 
     def _damped(self, trained: Weights, weights: Weights, question: Question) -> Weights:
         """Return what leaves the site of a training that began at the hub's weights."""

@@ -16,13 +16,23 @@ from sitesynth.tracking import OnStep
 from sitesynth.training import best_device
 
 
-__all__ = ["train_side_by_side"]
+__all__ = ["threads_each", "train_side_by_side"]
 
 T = TypeVar("T")
 
 
 class _AbandonedError(Exception):
     """Another training has failed; this one need not go on."""
+
+
+def threads_each(count: int) -> int:
+    """Return how many threads a training has that has `count - 1` others beside it."""
+    return torch.get_num_threads() // _at_once(count)
+
+
+def _at_once(count: int) -> int:
+    """Return how many of `count` trainings go on at once."""
+    return min(count, torch.get_num_threads()) if best_device().type == "cpu" else 1
 
 
 def train_side_by_side(
@@ -41,8 +51,7 @@ def train_side_by_side(
     Raises:
         TrainingError: If a loss diverges; the others stop at their next step.
     """
-    cores = torch.get_num_threads()
-    workers = min(count, cores) if best_device().type == "cpu" else 1
+    cores, workers = torch.get_num_threads(), _at_once(count)
     telling, failed = Lock(), Event()
 
     def train_one(member: int) -> T:
@@ -60,7 +69,7 @@ def train_side_by_side(
             failed.set()
             raise
 
-    torch.set_num_threads(cores // workers)
+    torch.set_num_threads(threads_each(count))
     try:
         with ThreadPoolExecutor(workers) as pool:
             futures = [pool.submit(train_one, member) for member in range(count)]

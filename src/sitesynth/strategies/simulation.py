@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
-import torch
 
 import sitesynth
 from sitesynth.errors import TrainingError
@@ -27,11 +26,14 @@ from sitesynth.strategies.nvflare_engine import (
     COMPONENTS,
     EVENTS,
     hub_file,
+    key_file,
     read_result,
     site_file,
     write_job,
 )
 from sitesynth.strategies.plan import Plan
+from sitesynth.strategies.sealing import SiteKey
+from sitesynth.strategies.side_by_side import threads_each
 from sitesynth.strategies.standing import standing_file
 
 
@@ -72,7 +74,8 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="sitesynth-") as name:
         folder = Path(name)
         workspace = folder / "workspace"
-        resume = standing_file(standings, plan, initial).exists()
+        kept = standing_file(standings, plan, initial)
+        resume = kept.exists()
         write_job(folder / "job", plan, initial, resume=resume)
         for site in plan.sites:
             # The simulator hands every site a copy of this folder; each opens its own file only.
@@ -80,6 +83,12 @@ def simulate(
                 site_file(workspace / "local", site),
                 {"images": str(images[site].resolve()), "noise_key": ""},
             )
+        # Kept beside the standing, whose weights it opens: one machine has no hub to hide it from.
+        key = kept.with_suffix(".key")
+        if plan.federated.encryption != "none":
+            if not resume:
+                SiteKey.draw().write(key)
+            SiteKey.read(key).write(key_file(workspace / "local"))
         write_json(hub_file(workspace / "local"), {"standings": str(standings.resolve())})
         write_json(
             workspace / "local/resources.json.default",
@@ -87,7 +96,8 @@ def simulate(
         )
         run = workspace / "server/simulate_job"
         log = folder / "log.txt"
-        with log.open("wb") as output, _running(folder, plan.sites, output) as process:
+        threads = threads_each(plan.classifier.num_seeds)
+        with log.open("wb") as output, _running(folder, plan.sites, output, threads) as process:
             for event in _follow(run / EVENTS, process):
                 on_event(event)
         best = read_result(run)
@@ -97,12 +107,13 @@ def simulate(
                 f"NVFlare's simulator ended with exit code {process.returncode} and no result. "
                 f"The end of its log:\n{tail}"
             )
+        key.unlink(missing_ok=True)
         return best
 
 
 @contextmanager
 def _running(
-    folder: Path, sites: tuple[str, ...], log: IO[bytes]
+    folder: Path, sites: tuple[str, ...], log: IO[bytes], threads: int
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the simulator in a session of its own; after the block none of its processes is left."""
     # NVFlare changes its working folder, and these may be relative to the caller's.
@@ -113,8 +124,8 @@ def _running(
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in path if entry),
         "TMPDIR": str(folder),
-        # As many threads as here: their number decides the order of sums.
-        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        # As many as a training has without an engine: their number decides the order of sums.
+        "OMP_NUM_THREADS": str(threads),
         # Three sites on two cores: a thread that waits must not spin.
         "OMP_WAIT_POLICY": "PASSIVE",
     }

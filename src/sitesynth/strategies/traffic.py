@@ -46,6 +46,7 @@ def summarize_traffic(plan: Plan, events: Sequence[Mapping[str, Any]]) -> dict[s
             "answers": len(rows),
             "compute_seconds": sum(message["seconds"] for message in mine),
             "cpu_seconds": sum(message["cpu_seconds"] for message in mine),
+            "protection_seconds": sum(message["protection_seconds"] for message in mine),
         }
     absences = [
         {"question": event["question"], "reasons": event["reasons"]}
@@ -62,11 +63,6 @@ def summarize_traffic(plan: Plan, events: Sequence[Mapping[str, Any]]) -> dict[s
         "rounds": rounds,
         "absences": absences,
         "resumed": next((dict(event) for event in events if event["event"] == "resumed"), None),
-        "privacy": {
-            "clip_norm": plan.federated.clip_norm,
-            "noise_multiplier": plan.federated.noise_multiplier,
-            "epsilon": None,
-        },
     }
 
 

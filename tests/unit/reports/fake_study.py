@@ -257,6 +257,13 @@ def _write_comparison(folder: Path, study: Study) -> None:
             federated_rounds=12,
             num_sites=len(TRAINING),
             model_bytes=412_345,
+            message_bytes=412_345,
+            privacy={
+                "encryption": "none",
+                "clip_norm": None,
+                "noise_multiplier": 0.0,
+                "epsilon": None,
+            },
             bundle_bytes=dict.fromkeys(TRAINING, 9_876_543),
             seconds={"federated_wall": 61.2, "one_shot_wall": 142.8},
             num_members=NUM_SEEDS,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sitesynth.reports.exchange_tables import exchange_table, registry_table
+from sitesynth.reports.exchange_tables import exchange_table, registry_table, scale_table
 
 
 if TYPE_CHECKING:
@@ -20,6 +20,26 @@ def test_the_ledger_is_shown_in_units_a_reader_knows(results: "Results") -> None
     assert rows["Bytes sent"] == ["29.7 MB", "29.6 MB"]
     assert rows["Wall-clock time"] == ["61.2 s", "2.4 min"]
     assert rows["Accelerator time"] == ["–", "–"]
+
+
+def test_what_hid_updates_is_told_below_the_table(results: "Results") -> None:
+    """Nothing, in a study without; encryption, length and noise with their numbers."""
+    assert "not encrypted toward the hub, and not clipped" in exchange_table(results.exchange).note
+    federated = results.exchange["federated"]
+    hidden = {"encryption": "bfv", "clip_norm": 0.5, "noise_multiplier": 2.0, "epsilon": None}
+    told = exchange_table({**results.exchange, "federated": {**federated, "privacy": hidden}})
+
+    assert "encrypted toward the hub (bfv), clipped to a length of 0.5, with noise" in told.note
+    assert "2 times that; no epsilon is claimed" in told.note
+
+
+def test_the_scale_of_the_paper_is_computed(results: "Results") -> None:
+    """100 rounds of 2 x 3 x 45.56 MB are 27.3 GB; three generators of 749.6 MB are 2.2 GB."""
+    table = scale_table(results.exchange["paper_scale"])
+    (row,) = table.rows
+
+    assert [cell.text for cell in row] == ["3", "100", "27.3 GB", "2.2 GB", "8.2"]
+    assert table.note.startswith("Computed, not measured: three training sites and 100 rounds")
 
 
 def test_a_refused_gate_is_shown_with_its_value() -> None:

@@ -21,6 +21,7 @@ import torch
 from sitesynth.errors import TrainingError
 from sitesynth.strategies.federation import announce, conclude
 from sitesynth.strategies.nvflare_engine import prepare_kit, run_deployed, write_job
+from sitesynth.strategies.sealing import SiteKey
 from sitesynth.strategies.standing import read_standing, standing_file
 from tests.unit.strategies import tiny_consortium as tiny
 
@@ -125,9 +126,10 @@ def deployed(images: Path, folder: Path) -> Iterator[Deployment]:
     folder.mkdir(exist_ok=True)
     port = free_port()
     kits = provision(folder / "ours", port)
-    prepare_kit(kits / HUB, None)
+    prepare_kit(kits / HUB, None, None)
+    SiteKey.draw().write(folder / "sites.key")
     for site in tiny.SITES:
-        prepare_kit(kits / site, images / site)
+        prepare_kit(kits / site, images / site, folder / "sites.key")
     with ExitStack() as stack:
         there = Deployment(kits, port, stack)
         there.start_hub()
@@ -249,6 +251,28 @@ def test_a_deployment_gives_the_weights_of_one_process(
         for name, value in there.state_dict().items():
             assert torch.equal(value, here.state_dict()[name]), name
     assert {event["site"] for event in events if event["event"] == "message"} == set(tiny.SITES)
+
+
+def test_an_encrypted_deployment_gives_the_same_weights(
+    deployment: Deployment, images: Path, tmp_path: Path
+) -> None:
+    """Of a key that one process draws and forgets; and none of the hub's files holds this one."""
+    study = tiny.settings(num_seeds=1, encryption="bfv")
+    plan, initial = announce(**tiny.announced(study))
+    write_job(tmp_path / "federated", plan, initial)
+    best, events = run_deployed(
+        plan, tmp_path / "federated", deployment.kits / ADMIN, tmp_path / "result"
+    )
+    found = conclude(plan, best, events, grid=study.grid, intensity=study.intensity)
+    expected = tiny.fit_in_process(images, study, [])
+    key = (deployment.kits.parents[3] / "sites.key").read_bytes()
+
+    assert found.config == expected.config
+    for name, value in found.members[0].state_dict().items():
+        assert torch.equal(value, expected.members[0].state_dict()[name]), name
+    assert (deployment.kits / "alder/local/sitesynth/sites.key").read_bytes() == key
+    for file in (deployment.kits / HUB).rglob("*"):
+        assert not file.is_file() or key[-1000:] not in file.read_bytes(), file
 
 
 def test_a_site_that_never_comes_is_named(deployment: Deployment, tmp_path: Path) -> None:

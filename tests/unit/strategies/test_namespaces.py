@@ -138,12 +138,12 @@ def test_networks_of_their_own_give_the_weights_of_one_process(
     study = written_study(tmp_path / "params.yaml")
     images = tiny.write_sites(tmp_path / "images")
     kits = provision(tmp_path / "kits", PORT, hub=HUB)
-    prepare_kit(kits / HUB, None)
+    prepare_kit(kits / HUB, None, None)
     with ExitStack() as stack:
         stack.enter_context(started(kits / HUB, inside=networks.inside(HUB)))
         wait_for(lambda: is_reached(networks, "alder", ADDRESSES[HUB]), kits / HUB)
         for site in tiny.SITES:
-            prepare_kit(kits / site, images / site)
+            prepare_kit(kits / site, images / site, None)
             stack.enter_context(started(kits / site, inside=networks.inside(site)))
         wait_for(
             lambda: all(f"New client {site}@" in read_log(kits / HUB) for site in tiny.SITES),

@@ -20,6 +20,7 @@ import torch
 from sitesynth.classifiers.ensemble import Ensemble
 from sitesynth.errors import TrainingError
 from sitesynth.strategies.federation import fit_federation
+from sitesynth.strategies.sealed import sealed_bytes
 from tests.unit.strategies import tiny_consortium as tiny
 
 
@@ -166,6 +167,20 @@ def test_the_ledger_is_the_formula_and_the_engines_overhead(watched: Watched) ->
     assert watched.traffic["absences"] == []
 
 
+def test_threads_are_shared_out_as_without_an_engine(images: Path, tmp_path: Path) -> None:
+    """Of two threads each of two trainings has one, and so has a site's process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        study = tiny.settings(num_rounds=1, num_steps=2)
+        found, _ = fit_federation(
+            images, **tiny.sections(study), standings=tmp_path, on_step_of=tiny.told_by([])
+        )
+        assert_same(found, tiny.fit_in_process(images, study, []))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_algorithms_keep_the_bits(images: Path, tmp_path: Path) -> None:
     """Every knob changes the weights, and none of them between engines."""
     knobs = {
@@ -183,8 +198,25 @@ def test_algorithms_keep_the_bits(images: Path, tmp_path: Path) -> None:
 
     assert_same(found, tiny.fit_in_process(images, study, []))
     assert traffic["algorithm"] == "fedprox with fedbn with fedopt"
-    assert traffic["privacy"] == {"clip_norm": 0.5, "noise_multiplier": 0.01, "epsilon": None}
+    assert all(told["protection_seconds"] > 0 for told in traffic["sites"].values())
     assert list(tmp_path.iterdir()) == [], "what sites keep cannot be resumed"
+
+
+def test_encryption_keeps_the_bits_and_costs_bytes(images: Path, tmp_path: Path) -> None:
+    """Sums of ciphertexts are exact, whoever draws the keys; a message is one ciphertext."""
+    study = tiny.settings(num_steps=12, num_rounds=3, num_seeds=1, encryption="bfv")
+    found, traffic = fit_federation(
+        images, **tiny.sections(study), standings=tmp_path, on_step_of=tiny.told_by([])
+    )
+    numbers = sum(value.numel() for value in weights_of(found)[0].values())
+    sent = [row for row in traffic["rounds"] if row["kind"] == "train" and row["number"] > 1]
+
+    assert_same(found, tiny.fit_in_process(images, study, []))
+    assert len(sent) == 2 * 3
+    for row in sent:
+        assert 0.99 * sealed_bytes(numbers) < row["received_bytes"] < 1.3 * sealed_bytes(numbers)
+    assert all(told["protection_seconds"] > 0 for told in traffic["sites"].values())
+    assert list(tmp_path.iterdir()) == [], "neither a standing is left nor its key"
 
 
 def test_a_site_without_scans_of_a_class_ends_the_study_by_name(tmp_path: Path) -> None:
@@ -206,9 +238,12 @@ CALLER = """
 import sys
 from pathlib import Path
 from sitesynth.strategies.federation import fit_federation
+from sitesynth.strategies.sealed import sealed_bytes
 from tests.unit.strategies import tiny_consortium as tiny
-images, standings, min_sites = sys.argv[1:]
-study = tiny.long_settings(patience_s=20, min_sites=int(min_sites) or None)
+images, standings, min_sites, encryption = sys.argv[1:]
+study = tiny.long_settings(
+    patience_s=20, min_sites=int(min_sites) or None, encryption=encryption
+)
 fit_federation(Path(images), **tiny.sections(study), standings=Path(standings),
     on_step_of=lambda member: lambda step, losses: print("step", step, flush=True))
 """
@@ -223,11 +258,16 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Caller:
     """A process that runs a long simulation."""
 
-    def __init__(self, images: Path, folder: Path, *, min_sites: int = 0) -> None:
+    def __init__(
+        self, images: Path, folder: Path, *, min_sites: int = 0, encryption: str = "none"
+    ) -> None:
         """Start it, and wait for the first round."""
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CALLER, str(images), str(folder / "standings"), str(min_sites)],
+            [
+                *(sys.executable, "-c", CALLER, str(images), str(folder / "standings")),
+                *(str(min_sites), encryption),
+            ],
             env=os.environ | {"PYTHONPATH": f"{tiny.ROOT}/src:{tiny.ROOT}", "TMPDIR": str(folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -273,6 +313,25 @@ def test_no_process_outlives_its_caller(images: Path, short: Path, how: signal.S
         )
         assert_same(found, tiny.fit_in_process(images, study, []))
         assert 1 <= traffic["resumed"]["number"] < study.federated.num_rounds
+
+
+def test_a_killed_encrypted_study_goes_on(images: Path, short: Path) -> None:
+    """Its key outlives it beside the standing, for the bits of one piece; then both are gone."""
+    caller = Caller(images, short, encryption="bfv")
+    caller.process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(caller.family, timeout=10)
+    caller.process.communicate()
+    study = tiny.long_settings(patience_s=20, encryption="bfv")
+    found, traffic = fit_federation(
+        images,
+        **tiny.sections(study),
+        standings=short / "standings",
+        on_step_of=tiny.told_by([]),
+    )
+
+    assert_same(found, tiny.fit_in_process(images, study, []))
+    assert 1 <= traffic["resumed"]["number"] < study.federated.num_rounds
+    assert list((short / "standings").iterdir()) == []
 
 
 def test_a_client_that_dies_ends_the_study_by_name(images: Path, short: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
-from sitesynth.errors import MissingInputError, TrainingError
+from sitesynth.cli.federation import federate
+from sitesynth.errors import MissingInputError, SettingsError, TrainingError
 from sitesynth.storage import write_json
 from sitesynth.strategies.federation import announce
 from sitesynth.strategies.nvflare_engine import (
@@ -21,6 +23,7 @@ from sitesynth.strategies.nvflare_engine import (
     unpack,
     write_job,
 )
+from sitesynth.strategies.sealing import SiteKey
 from tests.unit.strategies import tiny_consortium as tiny
 
 
@@ -71,7 +74,7 @@ def test_a_job_names_our_two_classes(tmp_path: Path) -> None:
 
     assert tuple(paths) == COMPONENTS
     ready = kit(tmp_path / "kit", "alder")
-    prepare_kit(ready, tiny.write_sites(tmp_path / "images") / "alder")
+    prepare_kit(ready, tiny.write_sites(tmp_path / "images") / "alder", None)
     resources = json.loads((ready / "local/resources.json").read_text())
     assert resources == {
         "class_allow_list": [*COMPONENTS, "nvflare.app_common.logging."],
@@ -86,7 +89,7 @@ def test_a_site_opens_what_its_own_kit_names(tmp_path: Path) -> None:
     plan, _ = announce(**told)
     images = tiny.write_sites(tmp_path / "images")
     ready = kit(tmp_path / "kit", "birch")
-    prepare_kit(ready, images / "birch")
+    prepare_kit(ready, images / "birch", None)
     participant = sit_down("birch", plan, ready / "local")
 
     assert participant.site.real is not None
@@ -101,25 +104,48 @@ def test_every_site_gets_a_noise_key_of_its_own_and_the_hub_a_place(tmp_path: Pa
     keys = set()
     for site in tiny.SITES:
         ready = kit(tmp_path / site, site)
-        prepare_kit(ready, images / site)
+        prepare_kit(ready, images / site, None)
         keys.add(json.loads(site_file(ready / "local", site).read_text())["noise_key"])
         assert not hub_file(ready / "local").exists()
     hub = kit(tmp_path / "hub", "localhost")
     write_json(hub / "startup/fed_server.json", {})
-    prepare_kit(hub, None)
+    prepare_kit(hub, None, None)
 
     assert {len(key) for key in keys} == {64}
     assert len(keys) == 3
     assert json.loads(hub_file(hub / "local").read_text()) == {"standings": f"{hub}/standings"}
 
 
+def test_the_sites_key_goes_into_sites_kits_alone(tmp_path: Path) -> None:
+    """Drawn once; the hub is refused it, and a kit that asks for encryption without it is told."""
+    told = tiny.announced(tiny.settings(encryption="bfv"))
+    plan, _ = announce(**told)
+    images = tiny.write_sites(tmp_path / "images")
+    drawn, ready = tmp_path / "sites.key", kit(tmp_path / "kit", "birch")
+    prepare_kit(ready, images / "birch", None)
+    with pytest.raises(MissingInputError, match=r"sites\.key holds no key of the sites .* --key"):
+        sit_down("birch", plan, ready / "local")
+    assert CliRunner().invoke(federate, ["key", str(drawn)]).exit_code == 0
+    prepared = ["prepare", str(ready), "--images", str(images / "birch"), "--key", str(drawn)]
+    assert CliRunner().invoke(federate, prepared).exit_code == 0
+    participant = sit_down("birch", plan, ready / "local")
+
+    assert participant.seal is not None
+    assert participant.seal.key.name == SiteKey.read(drawn).name
+    with pytest.raises(SettingsError, match=r"only sites may have the key.* leave out --key"):
+        prepare_kit(ready, None, drawn)
+    again = CliRunner().invoke(federate, ["key", str(drawn)])
+    assert isinstance(again.exception, SettingsError)
+    assert participant.seal.key.name == SiteKey.read(drawn).name, "no key is written over"
+
+
 def test_what_is_no_kit_or_no_image_set_is_refused(tmp_path: Path) -> None:
     """Before anything is written."""
     with pytest.raises(MissingInputError, match="is no startup kit"):
-        prepare_kit(tmp_path, None)
+        prepare_kit(tmp_path, None, None)
     ready = kit(tmp_path / "kit", "alder")
     with pytest.raises(MissingInputError, match="holds no image set"):
-        prepare_kit(ready, tmp_path)
+        prepare_kit(ready, tmp_path, None)
     assert not site_file(ready / "local", "alder").exists()
     assert not (ready / "local/resources.json").exists()
 

@@ -44,6 +44,7 @@ FEDERATED = FederatedSettings(
     patience_rounds=None,
     clip_norm=None,
     noise_multiplier=0.0,
+    encryption="none",
     finetune_steps=12,
     proximal_weight=0.0,
     hub_learning_rate=1.0,

@@ -35,6 +35,7 @@ def message(kind: str, number: int, *, received: int, sent: int) -> dict[str, An
         "sent_before": sent,
         "seconds": 2.0,
         "cpu_seconds": 1.5,
+        "protection_seconds": 0.25,
     }
 
 
@@ -58,6 +59,7 @@ def test_counts_become_bytes_of_rounds() -> None:
         "answers": 3,
         "compute_seconds": 6.0,
         "cpu_seconds": 4.5,
+        "protection_seconds": 0.75,
     }
     assert (found["bytes"], found["messages"], found["engine"]) == (101, 6, "nvflare")
     assert found["absences"] == [{"question": {"kind": "score"}, "reasons": {"birch": "asleep"}}]
