@@ -24,6 +24,7 @@ from sitesynth.reports.quality_tables import (
     fidelity_table,
     judge_table,
     matrix_table,
+    network_table,
     shift_table,
     tumour_table,
 )
@@ -38,33 +39,52 @@ CONTROL = Style("0.6", "solid", "s", 1.2)
 def quality_section(results: Results) -> Section:
     """Show how near each generator's scans are to real ones, and to whose."""
     quality = results.quality
-    figures = [
-        draw_matrix(
-            {
-                site: {other: found["value"] for other, found in row.items()}
-                for site, row in quality["matrix"][metric].items()
-            },
-            title=f"{metric.upper()}, real by synthetic",
-            down="real scans of",
-            across="generator of",
-            caption="The smallest entry of a row, in bold, should be on the diagonal. Shaded "
-            "within each row.",
-            stage="summarize_audits",
-        )
-        for metric in ("kid", "fid")
-    ]
+    networks = quality.get("extractors", {})
+    blocks: list[Block] = []
+    if networks:
+        figures = [
+            _matrix(found["matrix"], "kid", by=f", {name}") for name, found in networks.items()
+        ]
+        blocks = [
+            network_table(networks),
+            Gallery(
+                "Whose scans does a generator draw, by other networks?", figures, "", "regular"
+            ),
+            *(matrix_table(found, "kid", by=name) for name, found in networks.items()),
+        ]
     return Section(
         "quality",
         "Quality of the generators",
         "",
         [
             fidelity_table(quality),
-            Gallery("Whose scans does a generator draw?", figures, "", "regular"),
+            Gallery(
+                "Whose scans does a generator draw?",
+                [_matrix(quality["matrix"], metric) for metric in ("kid", "fid")],
+                "",
+                "regular",
+            ),
             matrix_table(quality, "fid"),
             matrix_table(quality, "kid"),
+            *blocks,
             appearance_table(quality),
             shift_table(quality),
         ],
+    )
+
+
+def _matrix(matrix: Mapping[str, Any], metric: str, *, by: str = "") -> Figure:
+    return draw_matrix(
+        {
+            site: {other: found["value"] for other, found in row.items()}
+            for site, row in matrix[metric].items()
+        },
+        title=f"{metric.upper()}, real by synthetic{by}",
+        down="real scans of",
+        across="generator of",
+        caption="The smallest entry of a row, in bold, should be on the diagonal. Shaded within "
+        "each row.",
+        stage="summarize_audits",
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
-from sitesynth.settings.audits import PrivacySettings, QualitySettings
+from sitesynth.settings.audits import ExtractorSettings, PrivacySettings, QualitySettings
 from sitesynth.settings.classifiers import (
     ClassifierSettings,
     FederatedSettings,
@@ -91,6 +91,9 @@ class Settings(Section):
     compute: ComputeSettings
     sampling: SamplingSettings
     quality: QualitySettings
+    extractors: dict[Name, ExtractorSettings]
+    """Networks whose features are measured beside the default ones, by name; {} for none."""
+
     privacy: PrivacySettings
     classifier: ClassifierSettings
     mixing: MixingSettings
@@ -136,6 +139,7 @@ def _disagreements(settings: Settings) -> Iterator[str]:
     yield from _grid_disagreements(settings)
     yield from _preparation_disagreements(settings)
     yield from _generator_disagreements(settings)
+    yield from _extractor_disagreements(settings)
     yield from _mixing_disagreements(settings)
     if settings.supplementation.percentages and settings.task.positive is None:
         yield (
@@ -212,6 +216,18 @@ def _site_disagreements(settings: Settings) -> Iterator[str]:
         closed = sorted(set(sections) - set(OVERRIDABLE))
         if closed:
             yield f"overrides.{site} may hold {list(OVERRIDABLE)}, not {closed}"
+
+
+def _extractor_disagreements(settings: Settings) -> Iterator[str]:
+    axes = len(settings.grid.shape)
+    for name, extractor in settings.extractors.items():
+        if len(extractor.size) > axes:
+            yield (
+                f"extractors.{name}.size {list(extractor.size)} is of volumes, but grid.shape "
+                f"{list(settings.grid.shape)} is of pictures"
+            )
+        if axes < NUM_AXES_3D and extractor.slices not in (None, 1):
+            yield f"extractors.{name}.slices {extractor.slices} must be 1: a picture is one slice"
 
 
 def _preparation_disagreements(settings: Settings) -> Iterator[str]:

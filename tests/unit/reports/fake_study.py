@@ -351,7 +351,7 @@ def _write_audits(folder: Path, study: Study) -> None:
     matrix = measure_matrix(
         features, num_resamples=100, rng=seeds.numpy_generator(SEED, "audits", "matrix")
     )
-    write_json(folder / "quality.json", summarize_quality(audits, matrix))
+    write_json(folder / "quality.json", summarize_quality(audits, matrix, by_network={}))
     write_json(folder / "privacy.json", {"sites": privacy})
 
 
