@@ -54,6 +54,7 @@ PRIVACY = PrivacySettings(
     confidence=0.95,
     copy_level=0.025,
     max_membership_auc=0.5,
+    max_epsilon=None,
     min_held_out=8,
     powered_from=50,
 )

@@ -522,3 +522,34 @@ def test_an_extractor_that_fits_is_read(study: Study, write: Write) -> None:
     study["extractors"] = {"dino": ENTRY}
 
     assert load_settings(write(study)).extractors["dino"].size == (32, 32)
+
+
+COVERED: dict[str, dict[str, Any]] = {
+    "diffusion": {
+        "dp": {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-3},
+        "validate_every": None,
+    },
+    "latents": {"source": "phantom"},
+    "privacy": {"max_epsilon": 3.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "undone"),
+    [
+        ("diffusion", {"dp": None, "validate_every": None}),
+        ("diffusion", {"validate_every": 50}),
+        ("latents", {"source": "own"}),
+    ],
+)
+def test_a_bound_on_epsilon_is_refused_where_no_bundle_could_have_one(
+    study: Study, write: Write, section: str, undone: dict[str, Any]
+) -> None:
+    """Hours of training would end in a refusal of the gate."""
+    for name, knobs in COVERED.items():
+        study[name] |= knobs
+    load_settings(write(study))
+    study[section] |= undone
+
+    with pytest.raises(SettingsError, match=r"max_epsilon 3 asks for bundles with an epsilon"):
+        load_settings(write(study))

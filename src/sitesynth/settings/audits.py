@@ -105,6 +105,10 @@ class PrivacySettings(Section):
     max_membership_auc: Fraction
     """Refused where an attack's whole interval lies above this; 0.5 is chance."""
 
+    max_epsilon: Positive | None
+    """Refused where the bundle's epsilon is above this or it has none; null asks for none. Needs
+    diffusion.dp, latents.source phantom and diffusion.validate_every null: ADR 26."""
+
     min_held_out: Count
     """Held-out patients below which nothing can be audited, and so nothing is released."""
 

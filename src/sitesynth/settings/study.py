@@ -289,6 +289,18 @@ def _generator_disagreements(settings: Settings) -> Iterator[str]:
             f"diffusion.dp trains a flow with noise, but generator.variant is {variant}, which it "
             "does not cover: set diffusion.dp to null, or generator.variant to flow"
         )
+    most, dp = settings.privacy.max_epsilon, settings.diffusion.dp
+    if most is not None and not (
+        dp is not None
+        and settings.latents.source == "phantom"
+        and settings.diffusion.validate_every is None
+    ):
+        yield (
+            f"privacy.max_epsilon {most:g} asks for bundles with an epsilon, which needs "
+            "diffusion.dp, latents.source phantom and diffusion.validate_every null; they are "
+            f"{'null' if dp is None else 'set'}, {settings.latents.source} and "
+            f"{settings.diffusion.validate_every}: set them so, or max_epsilon to null"
+        )
     if variant != "flow" and guidance != 1:
         yield (
             f"generator.variant {variant} draws in one pass, which cannot be guided: "
