@@ -6,6 +6,11 @@ from typing import Any
 import numpy as np
 
 from sitesynth.privacy.chance import p_of_copies
+from sitesynth.reports.audits_in_short import (
+    conditions_in_short,
+    privacy_in_short,
+    quality_in_short,
+)
 from sitesynth.reports.figures import Interval, Line, draw_forest, draw_lines, draw_points
 from sitesynth.reports.maps import draw_matrix
 from sitesynth.reports.numbers import show_score
@@ -55,7 +60,7 @@ def quality_section(results: Results) -> Section:
     return Section(
         "quality",
         "Quality of the generators",
-        "",
+        quality_in_short(quality),
         [
             fidelity_table(quality),
             Gallery(
@@ -130,7 +135,9 @@ def conditions_section(study: Study, results: Results) -> Section:
         for site, found in sites.items()
         if found["tumours"] is not None
     ]
-    return Section("conditions", "Classes and tumours drawn", "", blocks)
+    return Section(
+        "conditions", "Classes and tumours drawn", conditions_in_short(results.quality), blocks
+    )
 
 
 def privacy_section(study: Study, results: Results) -> Section:
@@ -183,7 +190,7 @@ def privacy_section(study: Study, results: Results) -> Section:
     return Section(
         "privacy",
         "Privacy of the generators",
-        "",
+        privacy_in_short(results.privacy),
         [
             gate_table(results.privacy),
             Gallery("Membership inference", attacks, "", "regular"),
