@@ -134,6 +134,7 @@ def refusals(
             classes=["any"] * 2 * num_train,
             errors=errors,
             feature_names=NAMES,
+            guarantee=None,
             settings=settings,
             rng=rng,
         )

@@ -112,6 +112,7 @@ def audit_planted(kind: str, *, settings: PrivacySettings, seed: int) -> dict[st
         classes=["any"] * len(drawn),
         errors=errors,
         feature_names=NAMES,
+        guarantee=None,
         settings=settings,
         rng=rng,
     )

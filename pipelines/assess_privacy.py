@@ -53,6 +53,13 @@ def run(
             purpose="privacy",
             observe=lambda number, voxels: show(number + 1, {}),
         )
+    guarantee = None
+    if generator.config.diffusion.dp is not None:
+        guarantee = account(
+            read_json(model / PRIVATE_FILE),
+            is_autoencoder_nobodys=generator.config.latents_source == "phantom",
+            is_choice_blind=generator.config.diffusion.validate_every is None,
+        )
     found = audit_privacy(
         *described,
         synthetic,
@@ -60,20 +67,11 @@ def run(
         errors=probe(generator, train, held_out, num_draws=privacy.noise_draws, seed=seed),
         limits=limits_of(generator.config),
         feature_names=extractor_for(scans.channels, len(scans.grid)).names,
+        guarantee=guarantee,
         settings=privacy,
         rng=seeds.numpy_generator(seed, "privacy", site),
     )
-    is_private = generator.config.diffusion.dp is not None
-    accounted = account(read_json(model / PRIVATE_FILE)) if is_private else None
-    write_json(
-        audit,
-        {
-            "site": site,
-            "weights": digest_weights(encoder, model),
-            **found,
-            "differential_privacy": accounted,
-        },
-    )
+    write_json(audit, {"site": site, "weights": digest_weights(encoder, model), **found})
     write_pairs(pairs, find_nearest_pairs(*described, synthetic))
     tracked.set_tags({"gate": found["gate"]["verdict"]})
     tracked.log_metrics(

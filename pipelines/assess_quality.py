@@ -1,17 +1,21 @@
 """Measure how good a site's generator is, beside what real scans of the site would get."""
 
+from functools import partial
+
 import numpy as np
 
 from pipelines._stage import In, Out, main
 from sitesynth import seeds
 from sitesynth.audits import describe_real, describe_synthetic, extractor_for
+from sitesynth.extractors.measured import NetworkFeatures, read_extractors
 from sitesynth.generators.generator import read_generator
 from sitesynth.images import read_images
 from sitesynth.quality.appearance import AppearanceScores
 from sitesynth.quality.assessment import assess_quality, features_of
+from sitesynth.quality.by_network import assess_by_network, network_features_of
 from sitesynth.quality.conditions import assess_conditions
 from sitesynth.quality.matrix import write_features
-from sitesynth.settings import QualitySettings, SamplingSettings
+from sitesynth.settings import ExtractorSettings, QualitySettings, SamplingSettings
 from sitesynth.storage import write_json
 from sitesynth.tracking import Run
 
@@ -26,6 +30,7 @@ def run(
     features: Out,
     sampling: SamplingSettings,
     quality: QualitySettings,
+    extractors: dict[str, ExtractorSettings],
     seed: int,
     tracked: Run,
 ) -> None:
@@ -35,16 +40,26 @@ def run(
     extractor, config = extractor_for(scans.channels, len(scans.grid)), generator.config
     presence = {"train": training.presence, "held_out": validation.presence}
     # A synthetic scan is looked at by the sequences of its real twin.
-    appearance = {
-        name: AppearanceScores(np.asarray(present), len(scans.sequences))
+    looked_at = {
+        name: np.asarray(present)
         for name, present in {**presence, "synthetic": training.presence}.items()
     }
-    train = describe_real(training, observe=appearance["train"].observe)
-    held_out = describe_real(validation, observe=appearance["held_out"].observe)
+    appearance = {
+        name: AppearanceScores(present, len(scans.sequences)) for name, present in looked_at.items()
+    }
+    networks = read_extractors(extractors, num_sequences=len(scans.sequences))
+    seen = {name: NetworkFeatures(networks, present) for name, present in looked_at.items()}
+
+    def observe_as(kind: str, number: int, voxels: np.ndarray) -> None:
+        appearance[kind].observe(number, voxels)
+        seen[kind].observe(number, voxels)
+
+    train = describe_real(training, observe=partial(observe_as, "train"))
+    held_out = describe_real(validation, observe=partial(observe_as, "held_out"))
     with tracked.progress(len(training), f"quality of {site}") as show:
 
         def observe(number: int, voxels: np.ndarray) -> None:
-            appearance["synthetic"].observe(number, voxels)
+            observe_as("synthetic", number, voxels)
             show(number + 1, {})
 
         synthetic = describe_synthetic(
@@ -80,8 +95,20 @@ def run(
         num_resamples=quality.num_resamples,
         rng=seeds.numpy_generator(seed, "quality", "conditions", site),
     )
+    by_network = network_features_of(train, held_out, networks, seen)
+    if networks:
+        found["extractors"] = assess_by_network(
+            by_network,
+            networks,
+            settings=quality,
+            rng=seeds.numpy_generator(seed, "quality", "extractors", site),
+        )
     write_json(report, {"site": site, **found})
-    write_features(features, features_of(train, held_out, synthetic, extractor=extractor))
+    write_features(
+        features,
+        features_of(train, held_out, synthetic, extractor=extractor),
+        by_network=by_network,
+    )
     tracked.log_metrics({name: found["synthetic"][name]["value"] for name in ("kid", "fid")})
 
 

@@ -6,23 +6,36 @@ from sitesynth.cohorts.checks import check_site, raise_failures
 from sitesynth.cohorts.data_docs import render_page
 from sitesynth.cohorts.thumbnails import draw_thumbnails
 from sitesynth.cohorts.voxels import measure_scans
-from sitesynth.settings import CheckSettings, CohortSettings, TaskSettings
+from sitesynth.settings import (
+    CheckSettings,
+    CohortSettings,
+    ExtractorSettings,
+    SiteSettings,
+    TaskSettings,
+)
 from sitesynth.storage import write_json, write_text
 from sitesynth.tracking import Run
 
 
 def run(
     *,
-    site: str,  # noqa: ARG001 (the acquired table knows its site)
+    site: str,
     acquired: In,
     checks: Out,
     page: Out,
     cohort: CohortSettings,
+    sites: SiteSettings,
     task: TaskSettings,
     check: CheckSettings,
+    extractors: dict[str, ExtractorSettings],
     tracked: Run,
 ) -> None:
     """Read a site's table and files; write what was checked, as JSON and as a page."""
+    if extractors and site in sites.training:
+        # Hours before they are used. They bring torch along, which nothing else here needs.
+        from sitesynth.extractors.measured import read_extractors  # noqa: PLC0415
+
+        read_extractors(extractors, num_sequences=len(cohort.sequences))
     found = read_acquired(acquired)
     measures = measure_scans(found, cohort=cohort, progress=tracked.progress)
     result = check_site(found, measures, cohort=cohort, task=task, check=check)

@@ -1,7 +1,9 @@
 """Train the autoencoder of one site, on its own scans or on phantoms."""
 
 from pipelines._stage import In, Out, Scratch, main
+from sitesynth import seeds
 from sitesynth.generators.autoencoder import train_autoencoder
+from sitesynth.generators.latents import encode_scans, measure_scale, write_scale
 from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.history import History
 from sitesynth.images import read_images
@@ -70,6 +72,10 @@ def run(
     if not processes.is_first:
         return
     write_weights(model / AUTOENCODER_FILE, trained)
+    if whose != site:
+        # A flow with an epsilon may not measure it on patients.
+        views = seeds.generator(seed, "latents", whose, "views")
+        write_scale(model, measure_scale(encode_scans(scans, trained, num_views=2, rng=views)))
     history.write(model / "history.csv")
 
 

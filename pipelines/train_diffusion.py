@@ -7,6 +7,7 @@ from sitesynth.cohorts.cells import NUMBERS
 from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder, write_flow
+from sitesynth.generators.latents import read_scale
 from sitesynth.generators.private_gradients import PRIVATE_FILE, describe_training
 from sitesynth.history import History
 from sitesynth.images import ImageSet, read_images
@@ -48,6 +49,7 @@ def run(
     """Read a site's scans and its autoencoder; write its flow, which completes its generator."""
     scans = read_images(images)
     secret = os.environ.get("SITESYNTH_NOISE_SECRET")
+    is_nobodys = latents.source == "phantom"
     history = History(scratch / "history.csv")
     num_steps = {"flow": diffusion.num_steps, "gan": generator.gan.num_steps, "gaussian": 0}
     with (
@@ -72,6 +74,7 @@ def run(
             bounds={name: (low, high) for name, (low, high, _) in NUMBERS.items()},
             processes=processes,
             secret=secret,
+            scale=read_scale(encoder) if is_nobodys and diffusion.dp is not None else None,
             checkpoint=scratch / "state.safetensors",
             on_step=history.and_also(show) if processes.is_first else show,
         )

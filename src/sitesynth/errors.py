@@ -8,6 +8,7 @@
     ├── VolumeError          one image file cannot be read as what it claims to be
     ├── TrainingError        a model cannot be trained, or its training diverged
     ├── BundleError          a generator bundle cannot be trusted
+    ├── ExtractorError       a feature extractor's weights are not what the study names
     ├── ReleaseRefusedError  a gate says no: nothing leaves the site, no alias moves
     └── RegistryError        the model registry does not hold what was asked for
 
@@ -18,6 +19,7 @@ without a traceback and ends with exit code 2.
 __all__ = [
     "BundleError",
     "CohortError",
+    "ExtractorError",
     "LeakageError",
     "MissingInputError",
     "RegistryError",
@@ -59,6 +61,10 @@ class TrainingError(SitesynthError):
 
 class BundleError(SitesynthError):
     """A generator bundle is incomplete, altered, or of a schema this version does not know."""
+
+
+class ExtractorError(SitesynthError):
+    """A network for features cannot be loaded from the file that a study names."""
 
 
 class ReleaseRefusedError(SitesynthError):

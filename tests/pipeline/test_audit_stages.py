@@ -33,6 +33,7 @@ from sitesynth.settings import (
     SiteSettings,
 )
 from sitesynth.tracking import Silent
+from tests.unit.extractors.networks_for_tests import Brightness, settings_for, write_program
 from tests.unit.tiny_models import TINY_COVARIATES
 
 
@@ -53,6 +54,7 @@ PRIVACY = PrivacySettings(
     confidence=0.95,
     copy_level=0.025,
     max_membership_auc=0.5,
+    max_epsilon=None,
     min_held_out=8,
     powered_from=50,
 )
@@ -148,8 +150,10 @@ def generator(sites: Path) -> Generator:
     return read_generator(sites / "alder" / "encoder", sites / "alder" / "model")
 
 
-def test_the_stages_write_what_the_contracts_say(sites: Path) -> None:
-    """Twice, to the same bytes."""
+def test_the_stages_write_what_the_contracts_say(sites: Path, tmp_path: Path) -> None:
+    """Twice, to the same bytes; what another extractor finds stands beside the rest."""
+    path = write_program(tmp_path / "moments.pt2", Brightness(2), (4, 1, 8, 8))
+    extractors = {"moments": settings_for(path, "program", size=(8, 8), slices=2)}
     written = []
     for _ in range(2):
         for site in ("alder", "birch"):
@@ -173,6 +177,7 @@ def test_the_stages_write_what_the_contracts_say(sites: Path) -> None:
                 report=sites / "quality" / f"{site}.json",
                 features=sites / "features" / f"{site}.safetensors",
                 quality=QUALITY,
+                extractors=extractors,
             )
         summarize_audits.run(
             privacy_audits=sites / "privacy",
@@ -199,6 +204,39 @@ def test_the_stages_write_what_the_contracts_say(sites: Path) -> None:
     }
     assert privacy["sites"]["alder"]["gate"]["verdict"] in {"passed", "refused"}
     assert set(quality["matrix"]["kid"]["birch"]["alder"]) == {"value", "low", "high"}
+    moments = quality["extractors"]["moments"]
+    assert moments["extractor"]["weights_sha256"] == extractors["moments"].sha256
+    assert set(moments["matrix"]["kid"]) == set(moments["sites"]) == {"alder", "birch"}
+    assert moments["sites"]["alder"]["num_features"] == 4
+    assert moments["sites"]["alder"]["scans"] == {"held_out": 8, "real": 12, "synthetic": 12}
+
+
+def test_an_extractor_changes_nothing_that_is_measured_without_it(
+    sites: Path, tmp_path: Path
+) -> None:
+    """Every default figure has the same digits."""
+    path = write_program(tmp_path / "moments.pt2", Brightness(2), (4, 1, 8, 8))
+    asked = {"moments": settings_for(path, "program", size=(8, 8), slices=2)}
+    found = []
+    for extractors in ({}, asked):
+        assess_quality.run(
+            site="alder",
+            images=sites / "alder" / "images",
+            encoder=sites / "alder" / "encoder",
+            model=sites / "alder" / "model",
+            report=tmp_path / "report.json",
+            features=tmp_path / "features.safetensors",
+            sampling=SAMPLING,
+            quality=QUALITY,
+            extractors=extractors,
+            seed=1,
+            tracked=Silent(),
+        )
+        found.append(json.loads((tmp_path / "report.json").read_text()))
+
+    assert "extractors" not in found[0]
+    assert found[1].pop("extractors").keys() == {"moments"}
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

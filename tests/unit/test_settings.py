@@ -591,3 +591,90 @@ def test_a_site_is_not_called_as_a_staged_strategy_is(study: Study, write: Write
 
     with pytest.raises(SettingsError, match=r"sites \['elm-staged'\] end in '-staged'"):
         load_settings(write(study))
+
+
+ENTRY = {
+    "network": "program",
+    "weights": "w.pt2",
+    "sha256": "ab" * 32,
+    "size": [32, 32],
+    "channels": 3,
+    "mean": None,
+    "spread": None,
+    "slices": 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"network": "medicalnet-resnet10"}, "needs a size of 3 axes and 1 channels, got .32, 32."),
+        (
+            {"network": "radimagenet-resnet50", "channels": 1},
+            "needs a size of 2 axes and 3 channels",
+        ),
+        ({"slices": None}, "slices None does not fit size .32, 32."),
+        ({"size": [8, 8, 8]}, "slices 4 does not fit size .8, 8, 8."),
+        ({"mean": [0.5]}, "must both be null, or both have 3 values"),
+        ({"mean": [0.5, 0.5], "spread": [0.5, 0.5]}, "must both be null, or both have 3 values"),
+        ({"mean": [0.5] * 3, "spread": [0.5, 0.5, 0.0]}, "greater than 0"),
+        ({"sha256": "AB" * 32}, "extractors.dino.sha256"),
+        ({"weights": None}, "extractors.dino.weights"),
+    ],
+)
+def test_an_extractor_that_cannot_work_is_refused(
+    study: Study, write: Write, changed: dict[str, Any], message: str
+) -> None:
+    study["extractors"] = {"dino": ENTRY | changed}
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
+def test_an_extractor_of_volumes_is_refused_for_pictures(study: Study, write: Write) -> None:
+    """And one of slices for more of them than a picture has."""
+    study |= {"extractors": {"dino": ENTRY, "med": ENTRY | {"size": [8] * 3, "slices": None}}}
+    study["grid"] |= {"shape": [24, 24], "spacing_mm": [4.5, 4.5]}
+    study["cohort"] |= {"table": "cohort.csv"}
+
+    with pytest.raises(SettingsError) as told:
+        load_settings(write(study))
+    assert "extractors.dino.slices 4 must be 1" in str(told.value)
+    assert "extractors.med.size [8, 8, 8] is of volumes" in str(told.value)
+
+
+def test_an_extractor_that_fits_is_read(study: Study, write: Write) -> None:
+    study["extractors"] = {"dino": ENTRY}
+
+    assert load_settings(write(study)).extractors["dino"].size == (32, 32)
+
+
+COVERED: dict[str, dict[str, Any]] = {
+    "diffusion": {
+        "dp": {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-3},
+        "validate_every": None,
+    },
+    "latents": {"source": "phantom"},
+    "privacy": {"max_epsilon": 3.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "undone"),
+    [
+        ("diffusion", {"dp": None, "validate_every": None}),
+        ("diffusion", {"validate_every": 50}),
+        ("latents", {"source": "own"}),
+    ],
+)
+def test_a_bound_on_epsilon_is_refused_where_no_bundle_could_have_one(
+    study: Study, write: Write, section: str, undone: dict[str, Any]
+) -> None:
+    """Hours of training would end in a refusal of the gate."""
+    for name, knobs in COVERED.items():
+        study[name] |= knobs
+    load_settings(write(study))
+    study[section] |= undone
+
+    with pytest.raises(SettingsError, match=r"max_epsilon 3 asks for bundles with an epsilon"):
+        load_settings(write(study))

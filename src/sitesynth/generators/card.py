@@ -33,6 +33,8 @@ def write_card(
 ) -> dict[str, Any]:
     """Collect what a receiver should know; counts only, nothing about a single patient.
 
+    Losses and scores are of patients and without noise: a bundle with an epsilon tells none.
+
     Args:
         config: The generator's config.
         training: The scans it was trained on.
@@ -43,6 +45,12 @@ def write_card(
         has_own_key: Whether the bundle is signed with the site's own key.
     """
     labels = training.table[config.label]
+    if privacy["epsilon"] is not None:
+        kept = ("site", "weights", "epsilon", "differential_privacy")
+        privacy = {name: privacy[name] for name in kept} | {
+            "gate": {"verdict": privacy["gate"]["verdict"]}
+        }
+        losses, quality = {}, {}
     return {
         "site": config.site,
         "task": config.label,
@@ -134,6 +142,12 @@ def _describe_noise(told: Mapping[str, Any] | None) -> str:
     guaranteed = f"{told['flow_epsilon_if_noise_were_secret']:.2f} at delta {told['delta']:g}"
     if told["flow_epsilon"] is None:
         guaranteed += ", were the noise secret; it was drawn from the study's seed, and is not"
+    if told["epsilon"] is not None:
+        return (
+            f"Epsilon of the whole: {guaranteed} ({told['unit']}). It covers "
+            f"{'; '.join(told['covered'])}. Taken as known: {'; '.join(told['taken_as_public'])}. "
+            "What the site tells elsewhere, it does not cover."
+        )
     return (
         f"Epsilon of the whole: none. Of {' and '.join(told['covered'])}: {guaranteed} "
         f"({told['unit']}). It does not cover {'; '.join(told['not_covered'])}."

@@ -243,6 +243,7 @@ def train_diffusion(
     bounds: Bounds,
     processes: Processes = ALONE,
     secret: str | None = None,
+    scale: LatentScale | None = None,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> tuple[Generator, dict[str, dict[str, float]]]:
@@ -264,6 +265,7 @@ def train_diffusion(
         bounds: By covariate: what is plausible anywhere.
         processes: Those that train it together.
         secret: Known to the site alone; see `train_flow`.
+        scale: That of latents which are nobody's; None measures the training scans' own.
         checkpoint: Where the state is kept, for a run that is killed.
         on_step: Told each step's loss.
 
@@ -296,7 +298,7 @@ def train_diffusion(
     labels = training.labels(label, classes)
     held_out_latents = encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views)
     autoencoder.cpu()
-    scale = measure_scale(latents)
+    scale = measure_scale(latents) if scale is None else scale
     values = values_of(covariates, training.table)
     parts = {
         "train": (latents, labels, values),

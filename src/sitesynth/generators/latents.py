@@ -15,7 +15,8 @@ Axes: n = scans, v = views, k = latent channels, then the latent grid.
 
 import math
 from dataclasses import dataclass
-from typing import final
+from pathlib import Path
+from typing import Final, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,9 +26,22 @@ from sitesynth.errors import TrainingError
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
+from sitesynth.storage import read_json, write_json
 
 
-__all__ = ["LatentScale", "Latents", "encode_scans", "measure_scale", "scans_at_once"]
+__all__ = [
+    "SCALE_FILE",
+    "LatentScale",
+    "Latents",
+    "encode_scans",
+    "measure_scale",
+    "read_scale",
+    "scans_at_once",
+    "write_scale",
+]
+
+SCALE_FILE: Final = "latent_scale.json"
+"""Beside an autoencoder that was trained on phantoms."""
 
 BATCH_SIZE = 8
 
@@ -103,6 +117,21 @@ def encode_scans(
         means.append(torch.stack([mean.cpu() for mean, _ in views], dim=1))
         stds.append(torch.stack([std.cpu() for _, std in views], dim=1))
     return Latents(torch.cat(means), torch.cat(stds), images.presence)
+
+
+def write_scale(folder: Path, scale: LatentScale) -> None:
+    """Write a scale beside the autoencoder whose latents it is of."""
+    write_json(folder / SCALE_FILE, {"mean": list(scale.mean), "std": scale.std})
+
+
+def read_scale(folder: Path) -> LatentScale:
+    """Read what `write_scale` wrote.
+
+    Raises:
+        SitesynthError: If the autoencoder was not trained on phantoms, or by an older version.
+    """
+    told = read_json(folder / SCALE_FILE)
+    return LatentScale(tuple(told["mean"]), told["std"])
 
 
 def measure_scale(latents: Latents) -> LatentScale:

@@ -23,13 +23,25 @@ from scipy.special import gammaln, logsumexp
 
 __all__ = ["account", "epsilon_of", "renyi_divergence"]
 
-COVERED: Final = ("the flow's weights", "their average, which is what leaves")
-NOT_COVERED: Final = (
+FLOW: Final = ("the flow's weights", "their average, which is what leaves")
+
+OWN: Final = (
     "the autoencoder's weights",
     "the latents' scale",
     "the card's counts, losses and scores",
 )
-"""Of a bundle: made from patients without noise. While one is left, a bundle has no epsilon."""
+"""Of a bundle whose autoencoder saw the site's patients: made from them without noise."""
+
+NOBODYS: Final = (
+    "the autoencoder's weights and the latents' scale, which were made from phantoms",
+    "the card, which tells no losses and no scores",
+)
+"""Of a bundle whose autoencoder saw phantoms alone."""
+
+CHOICE: Final = "which step's weights were taken, by held-out patients (diffusion.validate_every)"
+
+PUBLIC: Final = ("numbers of patients and scans, by class and channel", "that the gate let it pass")
+"""What a card tells beside, and epsilon takes as known to everyone."""
 
 ORDERS: Final = (*range(2, 128), *range(128, 1025, 16))
 """Integer orders: fractional ones in between gain about a hundredth."""
@@ -51,21 +63,33 @@ def renyi_divergence(order: int, *, noise_multiplier: float, sample_rate: float)
     return float(logsumexp(weights + k * (k - 1) / (2 * noise_multiplier**2)) / (order - 1))
 
 
-def account(facts: Mapping[str, Any]) -> dict[str, Any]:
+def account(
+    facts: Mapping[str, Any], *, is_autoencoder_nobodys: bool, is_choice_blind: bool
+) -> dict[str, Any]:
     """Return what a private training guarantees, and what of a bundle it does not cover.
+
+    A bundle has an epsilon, the flow's, if all else in it was made without patients and the noise
+    is secret.
 
     Args:
         facts: Of the training; see `sitesynth.generators.private_gradients.describe_training`.
+        is_autoencoder_nobodys: Whether it, and the latents' scale, were made from phantoms.
+        is_choice_blind: Whether the weights are the last ones, whatever held-out patients say.
     """
+    covered = [*FLOW, *(NOBODYS if is_autoencoder_nobodys else ())]
+    open_ = [*(() if is_autoencoder_nobodys else OWN), *(() if is_choice_blind else (CHOICE,))]
     names = ("noise_multiplier", "sample_rate", "num_steps", "delta")
     epsilon = round(epsilon_of(**{name: facts[name] for name in names}), 6)
+    of_flow = epsilon if facts["has_secret_noise"] else None
     return {
-        "flow_epsilon": epsilon if facts["has_secret_noise"] else None,
+        "epsilon": None if open_ else of_flow,
+        "flow_epsilon": of_flow,
         "flow_epsilon_if_noise_were_secret": epsilon,
         "unit": "one patient added or removed, with all their scans",
         **facts,
-        "covered": list(COVERED),
-        "not_covered": list(NOT_COVERED),
+        "covered": covered,
+        "not_covered": open_,
+        "taken_as_public": list(PUBLIC),
     }
 
 

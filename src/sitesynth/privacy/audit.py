@@ -37,6 +37,7 @@ def audit_privacy(
     errors: Mapping[str, tuple[np.ndarray, np.ndarray]],
     limits: Sequence[str] = (),
     feature_names: Sequence[str],
+    guarantee: Mapping[str, Any] | None,
     settings: PrivacySettings,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def audit_privacy(
             per scan.
         limits: What those probes leave open, for the verdict's notes.
         feature_names: Names of the features.
+        guarantee: What differential privacy promises; see `sitesynth.privacy.accounting`.
         settings: The `privacy` section of params.yaml.
         rng: Source of the random splits of the controls.
 
@@ -85,7 +87,12 @@ def audit_privacy(
     attacks = {name: attack(pair, confidence) for name, pair in scores.items()}
     blind = attack(_typicality(train, held_out, feature_names), settings.confidence)
     verdict = decide(
-        copies=copies, planted=planted, attacks=attacks, blind=blind, settings=settings
+        copies=copies,
+        planted=planted,
+        attacks=attacks,
+        blind=blind,
+        guarantee=guarantee,
+        settings=settings,
     )
     verdict = replace(verdict, notes=(*verdict.notes, *limits))
     return {
@@ -109,7 +116,8 @@ def audit_privacy(
             "attacks": {name: found.as_json() for name, found in attacks.items()},
             "blind": blind.as_json(),
         },
-        "epsilon": None,
+        "epsilon": None if guarantee is None else guarantee["epsilon"],
+        "differential_privacy": None if guarantee is None else dict(guarantee),
         "gate": verdict.as_json(),
     }
 

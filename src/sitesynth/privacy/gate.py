@@ -1,12 +1,13 @@
 """The verdict on a generator, from its audit; `sitesynth.privacy.release` obeys it.
 
-The rules are written so that each has a known probability to refuse a generator that leaks nothing
-(ADR 21 argues the defaults, `benchmarks/gate_false_refusals.py` measures them):
+The first four are written so that each has a known probability to refuse a generator that leaks
+nothing (ADR 21 argues the defaults, `benchmarks/gate_false_refusals.py` measures them):
 
 1. Enough held-out patients, or nothing can be said.
 2. The audit works: given the training scans themselves, it finds copies.
 3. No more copies than chance explains, in either view.
 4. No attack whose interval lies above chance.
+5. Where `max_epsilon` asks for it: an epsilon of the whole bundle, not above that.
 
 A pass means that no leak was found at this power, which the verdict states. It never means
 anonymous.
@@ -74,6 +75,7 @@ def decide(
     planted: Mapping[str, Copies],
     attacks: Mapping[str, Attack],
     blind: Attack,
+    guarantee: Mapping[str, Any] | None,
     settings: PrivacySettings,
 ) -> Verdict:
     """Judge a generator.
@@ -83,6 +85,8 @@ def decide(
         planted: The same with training scans in the place of synthetic ones.
         attacks: Membership attacks by name, their intervals simultaneous.
         blind: The attack that never met the generator.
+        guarantee: What `sitesynth.privacy.accounting.account` says of its training; None if that
+            was not private.
         settings: The `privacy` section of params.yaml.
     """
     level = copy_level(settings, len(copies))
@@ -113,6 +117,7 @@ def decide(
                 f"Who was in training can be told from {name}: AUC {attack.auc:.2f} "
                 f"[{attack.low:.2f}, {attack.high:.2f}], above {settings.max_membership_auc}."
             )
+    reasons += _beyond_epsilon(guarantee, settings.max_epsilon)
     if num_others < settings.powered_from:
         notes.append(
             f"Underpowered: {num_others} held-out patients, fewer than {settings.powered_from}. "
@@ -132,6 +137,31 @@ def decide(
             1.0, max((c.num_allowed + 1) / c.num_synthetic for c in copies.values())
         ),
     )
+
+
+def _beyond_epsilon(guarantee: Mapping[str, Any] | None, most: float | None) -> list[str]:
+    """Say why a bundle's epsilon, or its lack, is not what a study asks for."""
+    if most is None:
+        return []
+    asked = f"privacy.max_epsilon is {most:g}, "
+    if guarantee is None:
+        return [asked + "and nothing was trained with differential privacy (diffusion.dp)."]
+    told = guarantee["epsilon"]
+    if told is not None and told <= most:
+        return []
+    if told is not None:
+        why = (
+            f"the bundle's epsilon is {told:.2f} at delta {guarantee['delta']:g}: more noise, "
+            "fewer steps or smaller batches (diffusion) lower it."
+        )
+    elif guarantee["not_covered"]:
+        why = f"the bundle has no epsilon: uncovered is {'; '.join(guarantee['not_covered'])}."
+    else:
+        why = (
+            "the bundle has no epsilon: its noise was drawn from the study's seed. Set "
+            "SITESYNTH_NOISE_SECRET at the site and train again."
+        )
+    return [f"{asked}and {why}"]
 
 
 def copy_level(settings: PrivacySettings, num_views: int) -> float:

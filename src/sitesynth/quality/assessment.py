@@ -16,7 +16,7 @@ from sitesynth.features import Extractor, FeatureScale
 from sitesynth.quality.appearance import AppearanceScores, summarize_appearance
 from sitesynth.quality.brisque import MODEL_NAME, model_digest
 from sitesynth.quality.diversity import draw_pairs, mean_similarity, num_scales
-from sitesynth.quality.fidelity import compare_manifolds, measure_distances
+from sitesynth.quality.fidelity import measure_fidelity
 from sitesynth.quality.matrix import SiteFeatures
 from sitesynth.settings import QualitySettings
 
@@ -75,15 +75,14 @@ def assess_quality(
             scans.thumbnails[:, :sequences], scans.presence[:, :sequences], pairs
         )
         report[name] = {
-            **measure_distances(
+            **measure_fidelity(
                 features,
                 reference,
-                patients_x=scans.patients,
-                patients_y=held_out.patients,
+                patients=(scans.patients, held_out.patients),
+                neighbours=settings.neighbours,
                 num_resamples=settings.num_resamples,
                 rng=rng,
             ),
-            **compare_manifolds(reference, features, neighbours=settings.neighbours).as_json(),
             "ms_ssim": None if similarity is None else round(similarity, 6),
         }
     looks = {"synthetic": synthetic, "real": train, "held_out": held_out}

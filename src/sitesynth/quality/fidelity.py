@@ -22,7 +22,7 @@ Axes: n, m = scans, d = features, r = resamples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -39,6 +39,7 @@ __all__ = [
     "kid",
     "kid_with_interval",
     "measure_distances",
+    "measure_fidelity",
 ]
 
 CONFIDENCE: Final = 0.95
@@ -204,6 +205,36 @@ def compare_manifolds(reference: Features, candidate: Others, *, neighbours: int
         density=float(in_real.sum(axis=0).mean() / neighbours),
         coverage=float((between.min(axis=1) < real_radii).mean()),
     )
+
+
+def measure_fidelity(
+    candidate: Features,
+    reference: Others,
+    *,
+    patients: tuple[Sequence[str], Sequence[str]],
+    neighbours: int,
+    num_resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Return distances and neighbourhoods of scans that are judged by reference scans.
+
+    Args:
+        candidate: Standardized features of the scans that are judged.
+        reference: Those of held-out real scans.
+        patients: Whose the candidate and the reference scans are.
+        neighbours: As for `compare_manifolds`.
+        num_resamples: Resamples behind each interval.
+        rng: Source of the resamples.
+    """
+    distances = measure_distances(
+        candidate,
+        reference,
+        patients_x=patients[0],
+        patients_y=patients[1],
+        num_resamples=num_resamples,
+        rng=rng,
+    )
+    return distances | compare_manifolds(reference, candidate, neighbours=neighbours).as_json()
 
 
 _ENDS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)

@@ -10,7 +10,7 @@ computes each row at the site it belongs to, with `measure_row`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -29,6 +29,7 @@ __all__ = [
     "measure_matrix",
     "measure_row",
     "read_features",
+    "read_network_features",
     "summarize_quality",
     "write_features",
 ]
@@ -54,8 +55,16 @@ class SiteFeatures:
     """As if drawn scans lacked the channels that training scans lack."""
 
 
-def write_features(path: Path, features: SiteFeatures) -> None:
-    """Write features whole. Patients become numbers in order of appearance."""
+def write_features(
+    path: Path, features: SiteFeatures, *, by_network: Mapping[str, SiteFeatures]
+) -> None:
+    """Write features whole. Patients become numbers in order of appearance.
+
+    Args:
+        path: The file.
+        features: By the default extractor.
+        by_network: Of the same scans, by the other extractors.
+    """
     numbers = {patient: number for number, patient in enumerate(dict.fromkeys(features.patients))}
     arrays = {
         "real": np.ascontiguousarray(features.real),
@@ -63,6 +72,9 @@ def write_features(path: Path, features: SiteFeatures) -> None:
         "patients": np.array([numbers[patient] for patient in features.patients], dtype=np.int64),
         "synthetic": np.ascontiguousarray(features.synthetic),
     }
+    for name, found in by_network.items():
+        arrays[f"{name}/real"] = np.ascontiguousarray(found.real)
+        arrays[f"{name}/synthetic"] = np.ascontiguousarray(found.synthetic)
     with replacing(path) as temporary:
         save_file(arrays, temporary)
 
@@ -76,6 +88,16 @@ def read_features(path: Path) -> SiteFeatures:
         tuple(str(number) for number in arrays["patients"]),
         arrays["synthetic"],
     )
+
+
+def read_network_features(path: Path) -> dict[str, SiteFeatures]:
+    """Read the features of the same scans by other extractors than the default one."""
+    arrays, default = load_file(path), read_features(path)
+    names = sorted(name.removesuffix("/real") for name in arrays if name.endswith("/real"))
+    return {
+        name: replace(default, real=arrays[f"{name}/real"], synthetic=arrays[f"{name}/synthetic"])
+        for name in names
+    }
 
 
 def measure_row(
@@ -143,9 +165,17 @@ def measure_matrix(
 
 
 def summarize_quality(
-    audits: Sequence[Mapping[str, Any]], matrix: Mapping[str, Any]
+    audits: Sequence[Mapping[str, Any]],
+    matrix: Mapping[str, Any],
+    *,
+    by_network: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return results/quality.json from the sites' audits and the matrix.
+
+    Args:
+        audits: What each training site found.
+        matrix: By the default extractor.
+        by_network: The matrices of the other extractors; without any, nothing is said of them.
 
     Raises:
         SitesynthError: If the audits are not of one extractor, and so not of one scale.
@@ -157,8 +187,34 @@ def summarize_quality(
                 f"{first['site']} was audited with extractor {first['extractor']}, "
                 f"{audit['site']} with {audit['extractor']}. Run `dvc repro assess_quality`."
             )
-    said = {"site", *SHARED}
+    said = {"site", "extractors", *SHARED}
     sites = {
         audit["site"]: {name: audit[name] for name in audit if name not in said} for audit in audits
     }
-    return {**{name: first[name] for name in SHARED}, "sites": sites, "matrix": dict(matrix)}
+    networks = {
+        name: {
+            "extractor": _agreed(audits, name),
+            "sites": {audit["site"]: audit["extractors"][name]["found"] for audit in audits},
+            "matrix": dict(found),
+        }
+        for name, found in by_network.items()
+    }
+    return {
+        **{name: first[name] for name in SHARED},
+        "sites": sites,
+        "matrix": dict(matrix),
+        **({"extractors": networks} if networks else {}),
+    }
+
+
+def _agreed(audits: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """Return what an extractor is, which all sites must agree on."""
+    told = {audit["site"]: audit["extractors"][name]["extractor"] for audit in audits}
+    first = next(iter(told.values()))
+    for site, description in told.items():
+        if description != first:
+            raise SitesynthError(
+                f"extractors.{name} is {first} at {next(iter(told))} and {description} at {site}. "
+                "Run `dvc repro assess_quality`."
+            )
+    return first

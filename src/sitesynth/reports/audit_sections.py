@@ -7,6 +7,11 @@ import numpy as np
 
 from sitesynth.patterns import are_side_by_side
 from sitesynth.privacy.chance import p_of_copies
+from sitesynth.reports.audits_in_short import (
+    conditions_in_short,
+    privacy_in_short,
+    quality_in_short,
+)
 from sitesynth.reports.figures import Interval, Line, draw_forest, draw_lines, draw_points
 from sitesynth.reports.maps import draw_matrix
 from sitesynth.reports.numbers import show_score
@@ -25,6 +30,7 @@ from sitesynth.reports.quality_tables import (
     fidelity_table,
     judge_table,
     matrix_table,
+    network_table,
     shift_table,
     tumour_table,
 )
@@ -39,33 +45,52 @@ CONTROL = Style("0.6", "solid", "s", 1.2)
 def quality_section(results: Results) -> Section:
     """Show how near each generator's scans are to real ones, and to whose."""
     quality = results.quality
-    figures = [
-        draw_matrix(
-            {
-                site: {other: found["value"] for other, found in row.items()}
-                for site, row in quality["matrix"][metric].items()
-            },
-            title=f"{metric.upper()}, real by synthetic",
-            down="real scans of",
-            across="generator of",
-            caption="The smallest entry of a row, in bold, should be on the diagonal. Shaded "
-            "within each row.",
-            stage="summarize_audits",
-        )
-        for metric in ("kid", "fid")
-    ]
+    networks = quality.get("extractors", {})
+    blocks: list[Block] = []
+    if networks:
+        figures = [
+            _matrix(found["matrix"], "kid", by=f", {name}") for name, found in networks.items()
+        ]
+        blocks = [
+            network_table(networks),
+            Gallery(
+                "Whose scans does a generator draw, by other networks?", figures, "", "regular"
+            ),
+            *(matrix_table(found, "kid", by=name) for name, found in networks.items()),
+        ]
     return Section(
         "quality",
         "Quality of the generators",
-        "",
+        quality_in_short(quality),
         [
             fidelity_table(quality),
-            Gallery("Whose scans does a generator draw?", figures, "", "regular"),
+            Gallery(
+                "Whose scans does a generator draw?",
+                [_matrix(quality["matrix"], metric) for metric in ("kid", "fid")],
+                "",
+                "regular",
+            ),
             matrix_table(quality, "fid"),
             matrix_table(quality, "kid"),
+            *blocks,
             appearance_table(quality),
             shift_table(quality),
         ],
+    )
+
+
+def _matrix(matrix: Mapping[str, Any], metric: str, *, by: str = "") -> Figure:
+    return draw_matrix(
+        {
+            site: {other: found["value"] for other, found in row.items()}
+            for site, row in matrix[metric].items()
+        },
+        title=f"{metric.upper()}, real by synthetic{by}",
+        down="real scans of",
+        across="generator of",
+        caption="The smallest entry of a row, in bold, should be on the diagonal. Shaded within "
+        "each row.",
+        stage="summarize_audits",
     )
 
 
@@ -113,7 +138,9 @@ def conditions_section(study: Study, results: Results) -> Section:
         for site, found in sites.items()
         if found["tumours"] is not None
     ]
-    return Section("conditions", "Classes and tumours drawn", "", blocks)
+    return Section(
+        "conditions", "Classes and tumours drawn", conditions_in_short(results.quality), blocks
+    )
 
 
 def privacy_section(study: Study, results: Results) -> Section:
@@ -166,7 +193,7 @@ def privacy_section(study: Study, results: Results) -> Section:
     return Section(
         "privacy",
         "Privacy of the generators",
-        "",
+        privacy_in_short(results.privacy),
         [
             gate_table(results.privacy),
             Gallery("Membership inference", attacks, "", "regular"),

@@ -64,7 +64,9 @@ def show_p(value: float | None) -> str:
 
 
 def show_interval(found: Mapping[str, float | None], *, is_signed: bool) -> str:
-    """Show both ends of a `V` of results/comparison.json."""
+    """Show both ends of a `V` of results/comparison.json; one dash for one that has none."""
+    if found["low"] is None and found["high"] is None:
+        return ABSENT
     show = show_signed if is_signed else show_score
     return f"{show(found['low'])} to {show(found['high'])}"
 

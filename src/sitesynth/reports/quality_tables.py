@@ -12,6 +12,7 @@ __all__ = [
     "fidelity_table",
     "judge_table",
     "matrix_table",
+    "network_table",
     "shift_table",
     "tumour_table",
 ]
@@ -57,12 +58,56 @@ def fidelity_table(quality: Json) -> Table:
     )
 
 
-def matrix_table(quality: Json, metric: str) -> Table:
-    """Return the matrix of sites and generators with intervals."""
+def network_table(networks: Json) -> Table:
+    """Return distances and neighbourhoods by the features of other extractors."""
+    kinds = {"synthetic": "synthetic", "real": "real (floor)"}
+    shares = ("precision", "recall", "density", "coverage")
+    rows = []
+    for name, by_network in networks.items():
+        count = len(by_network["sites"]) * len(kinds)
+        extractor = by_network["extractor"]
+        for place, (site, found) in enumerate(by_network["sites"].items()):
+            for line, (kind, kind_name) in enumerate(kinds.items()):
+                told = found[kind]
+                first = place == line == 0
+                digest = f"{extractor['network']}, {extractor['digest'][:12]}"
+                rows.append(
+                    [
+                        *([head(name, rows=count, note=digest)] if first else []),
+                        *([head(site, rows=len(kinds))] if line == 0 else []),
+                        head(kind_name),
+                        *(_with_ends(told[metric]) for metric in ("kid", "fid")),
+                        *(number(show_score(told[metric])) for metric in shares),
+                    ]
+                )
+    names = ("KID", "FID", "Precision", "Recall", "Density", "Coverage")
+    files = "; ".join(
+        f"{name}: {by_network['extractor']['weights_sha256']}"
+        for name, by_network in networks.items()
+    )
+    return Table(
+        "The same by features of other networks",
+        [[head("Extractor"), head("Hospital"), head("Scans"), *(column(name) for name in names)]],
+        rows,
+        "Per extractor the network and the first digits of its digest, which covers weights and "
+        "what the network was shown. Features are standardized as the default ones are, so neither "
+        "distance compares with a published one of the same network. A view beside the default "
+        f"one: the gate does not read it. SHA-256 of the weights: {files}.",
+    )
+
+
+def matrix_table(quality: Json, metric: str, *, by: str = "") -> Table:
+    """Return the matrix of sites and generators with intervals.
+
+    Args:
+        quality: What holds the matrix.
+        metric: kid or fid.
+        by: The extractor, where it is not the default one.
+    """
     matrix = quality["matrix"][metric]
     sites = list(matrix)
     return Table(
-        f"{metric.upper()} of every hospital's scans and every generator",
+        f"{metric.upper()} of every hospital's scans and every generator{by and f', by {by}'}",
         [[head("Real scans of"), *(column(f"generator of {site}") for site in sites)]],
         [[head(site), *(_with_ends(matrix[site][other]) for other in sites)] for site in sites],
         "A row is in units of its own hospital's spread: read along it, not down. Intervals by "

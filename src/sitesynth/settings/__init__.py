@@ -4,7 +4,7 @@ Nothing here computes, and nothing has a default: DVC tracks the values in param
 that is not there is a value whose change reruns nothing.
 """
 
-from sitesynth.settings.audits import PrivacySettings, QualitySettings
+from sitesynth.settings.audits import ExtractorSettings, PrivacySettings, QualitySettings
 from sitesynth.settings.classifiers import (
     ClassifierSettings,
     FederatedSettings,
@@ -68,6 +68,7 @@ __all__ = [
     "ComputeSettings",
     "DiffusionSettings",
     "EvaluationSettings",
+    "ExtractorSettings",
     "FederatedSettings",
     "GanSettings",
     "GeneratorSettings",

@@ -19,6 +19,9 @@ Percentile = Annotated[float, Field(ge=0.0, le=100.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """A word that is safe as a folder, a DVC stage name and an MLflow tag."""
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""Of a file that the study needs and does not bring along."""
+
 Landmarks = Annotated[tuple[Fraction, ...], Field(strict=False, min_length=9, max_length=9)]
 """Deciles, 10 % to 90 %."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sitesynth.settings.fields import Count, Landmarks, Name, Percentile, Positive, Section
+from sitesynth.settings.fields import Count, Landmarks, Name, Percentile, Positive, Section, Sha256
 
 
 class TemplateSettings(Section):
@@ -13,7 +13,7 @@ class TemplateSettings(Section):
     path: str
     """A NIfTI file of the user's, such as SRI24 or MNI152; none comes with the repository."""
 
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     """Digest that the file must have: every site, and whoever predicts, has the same one."""
 
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
-from sitesynth.settings.audits import PrivacySettings, QualitySettings
+from sitesynth.settings.audits import ExtractorSettings, PrivacySettings, QualitySettings
 from sitesynth.settings.classifiers import (
     ClassifierSettings,
     FederatedSettings,
@@ -95,6 +95,9 @@ class Settings(Section):
     compute: ComputeSettings
     sampling: SamplingSettings
     quality: QualitySettings
+    extractors: dict[Name, ExtractorSettings]
+    """Networks whose features are measured beside the default ones, by name; {} for none."""
+
     privacy: PrivacySettings
     classifier: ClassifierSettings
     mixing: MixingSettings
@@ -141,6 +144,7 @@ def _disagreements(settings: Settings) -> Iterator[str]:
     yield from _grid_disagreements(settings)
     yield from _preparation_disagreements(settings)
     yield from _generator_disagreements(settings)
+    yield from _extractor_disagreements(settings)
     yield from _mixing_disagreements(settings)
     if settings.supplementation.percentages and settings.task.positive is None:
         yield (
@@ -264,6 +268,18 @@ def _site_disagreements(settings: Settings) -> Iterator[str]:
             yield f"overrides.{site} may hold {list(OVERRIDABLE)}, not {closed}"
 
 
+def _extractor_disagreements(settings: Settings) -> Iterator[str]:
+    axes = len(settings.grid.shape)
+    for name, extractor in settings.extractors.items():
+        if len(extractor.size) > axes:
+            yield (
+                f"extractors.{name}.size {list(extractor.size)} is of volumes, but grid.shape "
+                f"{list(settings.grid.shape)} is of pictures"
+            )
+        if axes < NUM_AXES_3D and extractor.slices not in (None, 1):
+            yield f"extractors.{name}.slices {extractor.slices} must be 1: a picture is one slice"
+
+
 def _preparation_disagreements(settings: Settings) -> Iterator[str]:
     cohort, registration = settings.cohort, settings.grid.registration
     landmarks = settings.intensity.landmarks
@@ -316,6 +332,22 @@ def _mixing_disagreements(settings: Settings) -> Iterator[str]:
 
 def _generator_disagreements(settings: Settings) -> Iterator[str]:
     variant, guidance = settings.generator.variant, settings.sampling.guidance
+    yield from _private_training_disagreements(settings)
+    if variant != "flow" and guidance != 1:
+        yield (
+            f"generator.variant {variant} draws in one pass, which cannot be guided: "
+            f"sampling.guidance must be 1, not {guidance:g}"
+        )
+    if variant != "flow" and settings.diffusion.covariates:
+        yield (
+            f"generator.variant {variant} knows the label only, and diffusion.covariates is "
+            f"{list(settings.diffusion.covariates)}: set it to [], or variant to flow"
+        )
+    yield from _shared_latents_disagreements(settings)
+
+
+def _private_training_disagreements(settings: Settings) -> Iterator[str]:
+    variant = settings.generator.variant
     if settings.diffusion.covariates and settings.diffusion.dp is not None:
         yield (
             f"diffusion.dp does not cover what is told of diffusion.covariates "
@@ -331,16 +363,21 @@ def _generator_disagreements(settings: Settings) -> Iterator[str]:
             f"diffusion.dp trains a flow with noise, but generator.variant is {variant}, which it "
             "does not cover: set diffusion.dp to null, or generator.variant to flow"
         )
-    if variant != "flow" and guidance != 1:
+    most, dp = settings.privacy.max_epsilon, settings.diffusion.dp
+    if most is not None and not (
+        dp is not None
+        and settings.latents.source == "phantom"
+        and settings.diffusion.validate_every is None
+    ):
         yield (
-            f"generator.variant {variant} draws in one pass, which cannot be guided: "
-            f"sampling.guidance must be 1, not {guidance:g}"
+            f"privacy.max_epsilon {most:g} asks for bundles with an epsilon, which needs "
+            "diffusion.dp, latents.source phantom and diffusion.validate_every null; they are "
+            f"{'null' if dp is None else 'set'}, {settings.latents.source} and "
+            f"{settings.diffusion.validate_every}: set them so, or max_epsilon to null"
         )
-    if variant != "flow" and settings.diffusion.covariates:
-        yield (
-            f"generator.variant {variant} knows the label only, and diffusion.covariates is "
-            f"{list(settings.diffusion.covariates)}: set it to [], or variant to flow"
-        )
+
+
+def _shared_latents_disagreements(settings: Settings) -> Iterator[str]:
     if settings.latents.source != "phantom":
         return
     unknown = sorted(set(settings.cohort.sequences) - set(PHANTOM_SEQUENCES))

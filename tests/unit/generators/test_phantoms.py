@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipelines import train_autoencoder
+from sitesynth.generators.latents import read_scale
 from sitesynth.generators.phantoms import draw_phantoms
 from sitesynth.generators.weights import AUTOENCODER_FILE
 from sitesynth.images import read_images
@@ -46,8 +47,8 @@ def test_the_settings_know_a_phantoms_sequences() -> None:
 def test_every_site_gets_the_same_autoencoder_from_nobodys_scans(
     tmp_path: Path, study: Settings
 ) -> None:
-    """Same digest at two sites, neither of which has any scan to open; another seed, another."""
-    digests = []
+    """Same digest and scale at two sites, neither of which has any scan to open; not by seed."""
+    digests, scales = [], []
     for site, seed in (("alder", 1), ("birch", 1), ("cedar", 2)):
         train_autoencoder.run(
             site=site,
@@ -65,9 +66,12 @@ def test_every_site_gets_the_same_autoencoder_from_nobodys_scans(
             tracked=Silent(),
         )
         digests.append(digest_of_file(tmp_path / site / AUTOENCODER_FILE))
+        scales.append(read_scale(tmp_path / site))
 
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
+    assert scales[0] == scales[1] != scales[2]
+    assert len(scales[0].mean) == 4
 
 
 def test_phantoms_are_whole_and_each_its_own(tmp_path: Path, study: Settings) -> None:

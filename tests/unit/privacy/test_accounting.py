@@ -63,10 +63,38 @@ def test_more_steps_patients_drawn_and_less_noise_tell_more() -> None:
 
 def test_noise_that_anyone_can_draw_again_guarantees_nothing() -> None:
     """What it would guarantee has a name that says so; what is not covered is told always."""
-    told, known = account(FACTS), account(FACTS | {"has_secret_noise": False})
+    told, known = (
+        account(
+            FACTS | {"has_secret_noise": is_secret},
+            is_autoencoder_nobodys=False,
+            is_choice_blind=False,
+        )
+        for is_secret in (True, False)
+    )
 
     assert told["flow_epsilon"] == told["flow_epsilon_if_noise_were_secret"]
     assert told["flow_epsilon"] == pytest.approx(2.6, abs=0.05)
     assert known["flow_epsilon"] is None
     assert known["flow_epsilon_if_noise_were_secret"] == told["flow_epsilon"]
     assert "the autoencoder's weights" in told["not_covered"]
+
+
+@pytest.mark.parametrize("is_secret", [True, False])
+@pytest.mark.parametrize("is_nobodys", [True, False])
+@pytest.mark.parametrize("is_blind", [True, False])
+def test_a_bundle_has_an_epsilon_if_nothing_in_it_is_left_open(
+    *, is_secret: bool, is_nobodys: bool, is_blind: bool
+) -> None:
+    """It is the flow's, and one open end is enough to have none."""
+    told = account(
+        FACTS | {"has_secret_noise": is_secret},
+        is_autoencoder_nobodys=is_nobodys,
+        is_choice_blind=is_blind,
+    )
+    is_covered = is_nobodys and is_blind
+
+    assert (told["epsilon"] is not None) == (is_secret and is_covered)
+    assert told["epsilon"] in (None, told["flow_epsilon"])
+    assert (told["not_covered"] == []) == is_covered
+    assert ("the autoencoder's weights" in told["not_covered"]) != is_nobodys
+    assert any("validate_every" in what for what in told["not_covered"]) != is_blind

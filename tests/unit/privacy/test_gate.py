@@ -28,6 +28,7 @@ SETTINGS = PrivacySettings(
     confidence=0.95,
     copy_level=0.025,
     max_membership_auc=0.5,
+    max_epsilon=None,
     min_held_out=8,
     powered_from=50,
 )
@@ -93,7 +94,12 @@ def betrayer(train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def audit(
-    sampler: Sampler, *, errors: dict[str, Any] | None = None, seed: int = 1
+    sampler: Sampler,
+    *,
+    errors: dict[str, Any] | None = None,
+    seed: int = 1,
+    guarantee: dict[str, Any] | None = None,
+    max_epsilon: float | None = None,
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     train = rng.standard_normal((NUM_TRAIN, NUM_NUMBERS))
@@ -105,7 +111,8 @@ def audit(
         classes=["gbm", "astro"] * NUM_TRAIN,
         errors=errors or {},
         feature_names=NAMES,
-        settings=SETTINGS,
+        guarantee=guarantee,
+        settings=SETTINGS.model_copy(update={"max_epsilon": max_epsilon}),
         rng=rng,
     )
 
@@ -168,6 +175,7 @@ def test_a_flow_trained_for_ever_is_refused() -> None:
             )
         },
         feature_names=NAMES,
+        guarantee=None,
         settings=SETTINGS,
         rng=numpy_rng,
     )
@@ -199,6 +207,7 @@ def test_an_audit_that_could_find_no_copy_refuses() -> None:
         classes=["gbm", "astro"] * NUM_TRAIN,
         errors={},
         feature_names=("a", "b", "c"),
+        guarantee=None,
         settings=SETTINGS,
         rng=rng,
     )
@@ -216,6 +225,7 @@ def test_too_few_held_out_patients_refuse() -> None:
         classes=["gbm", "astro"] * NUM_TRAIN,
         errors={},
         feature_names=NAMES,
+        guarantee=None,
         settings=SETTINGS,
         rng=rng,
     )
@@ -251,3 +261,39 @@ class TestRelease:
 
         with pytest.raises(ReleaseRefusedError, match="other weights"):
             check_release(passed, self.WEIGHTS | {"flow.safetensors": "c" * 64})
+
+
+def promised(**changed: Any) -> dict[str, Any]:
+    return {"epsilon": 3.0, "delta": 0.001, "not_covered": []} | changed
+
+
+@pytest.mark.parametrize(
+    ("guarantee", "most"),
+    [(None, None), (promised(), None), (promised(), 3.0), (promised(epsilon=None), None)],
+)
+def test_an_epsilon_within_bounds_or_not_asked_for_is_no_reason(
+    guarantee: dict[str, Any] | None, most: float | None
+) -> None:
+    found = audit(honest, guarantee=guarantee, max_epsilon=most)
+
+    assert found["gate"]["verdict"] == "passed"
+    assert found["epsilon"] == (guarantee and guarantee["epsilon"])
+
+
+@pytest.mark.parametrize(
+    ("guarantee", "why"),
+    [
+        (promised(epsilon=8.125), "max_epsilon is 3, and the bundle's epsilon is 8.12 at delta"),
+        (None, "nothing was trained with differential privacy"),
+        (promised(epsilon=None, not_covered=["this", "that"]), "uncovered is this; that."),
+        (promised(epsilon=None), "SITESYNTH_NOISE_SECRET"),
+    ],
+)
+def test_an_epsilon_too_large_or_missing_refuses_whoever_copies_no_one(
+    guarantee: dict[str, Any] | None, why: str
+) -> None:
+    gate = audit(honest, guarantee=guarantee, max_epsilon=3.0)["gate"]
+
+    assert gate["verdict"] == "refused"
+    assert len(gate["reasons"]) == 1
+    assert why in gate["reasons"][0]

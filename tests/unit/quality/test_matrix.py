@@ -1,5 +1,6 @@
 """Sites whose scanners differ by known shifts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sitesynth.quality.matrix import (
     SiteFeatures,
     measure_matrix,
     read_features,
+    read_network_features,
     summarize_quality,
     write_features,
 )
@@ -76,7 +78,7 @@ def test_features_come_back_from_disk_without_names(
     tmp_path: Path, sites: dict[str, SiteFeatures]
 ) -> None:
     """Patients are numbers there: who is who stays at the site."""
-    write_features(tmp_path / "alder.safetensors", sites["alder"])
+    write_features(tmp_path / "alder.safetensors", sites["alder"], by_network={})
     found = read_features(tmp_path / "alder.safetensors")
 
     np.testing.assert_array_equal(found.real, sites["alder"].real)
@@ -91,4 +93,37 @@ def test_audits_of_two_extractors_are_no_summary() -> None:
     ]
 
     with pytest.raises(SitesynthError, match="b with"):
-        summarize_quality(audits, {})
+        summarize_quality(audits, {}, by_network={})
+
+
+def test_features_of_networks_come_back_each_under_its_name(
+    tmp_path: Path, sites: dict[str, SiteFeatures]
+) -> None:
+    """Of the same scans and patients."""
+    wide = replace(
+        sites["alder"], real=sites["alder"].real * 2, synthetic=sites["alder"].synthetic * 3
+    )
+    path = tmp_path / "alder.safetensors"
+    write_features(path, sites["alder"], by_network={"dino": wide})
+    found = read_network_features(path)
+
+    assert set(found) == {"dino"}
+    np.testing.assert_array_equal(found["dino"].real, wide.real)
+    np.testing.assert_array_equal(found["dino"].synthetic, wide.synthetic)
+    assert found["dino"].patients == read_features(path).patients
+
+
+def test_a_network_that_is_another_one_elsewhere_is_no_summary() -> None:
+    """Two hospitals with two files of weights under one name."""
+    audits: list[dict[str, Any]] = [
+        {
+            "site": site,
+            **dict.fromkeys(("extractor", "brisque_model", "not_measured", "neighbours"), 1),
+            "ms_ssim_scales": 1,
+            "extractors": {"dino": {"extractor": {"digest": digest}, "found": {}}},
+        }
+        for site, digest in (("alder", "aa"), ("birch", "bb"))
+    ]
+
+    with pytest.raises(SitesynthError, match=r"extractors\.dino is .*aa.* at alder and .*bb"):
+        summarize_quality(audits, {}, by_network={"dino": {}})

@@ -343,6 +343,7 @@ def _write_audits(folder: Path, study: Study) -> None:
             classes=list(sets["synthetic"].table["idh"]),
             errors={"flow": (rng.random((sizes[0], 2)), rng.random((sizes[1], 2)))},
             feature_names=extractor.names,
+            guarantee=None,
             settings=PrivacySettings(
                 samples_per_scan=1,
                 noise_draws=1,
@@ -350,6 +351,7 @@ def _write_audits(folder: Path, study: Study) -> None:
                 confidence=0.95,
                 copy_level=0.025,
                 max_membership_auc=0.5,
+                max_epsilon=None,
                 min_held_out=2 if site == "alder" else 8,
                 powered_from=50,
             ),
@@ -358,7 +360,7 @@ def _write_audits(folder: Path, study: Study) -> None:
     matrix = measure_matrix(
         features, num_resamples=100, rng=seeds.numpy_generator(SEED, "audits", "matrix")
     )
-    write_json(folder / "quality.json", summarize_quality(audits, matrix))
+    write_json(folder / "quality.json", summarize_quality(audits, matrix, by_network={}))
     write_json(folder / "privacy.json", {"sites": privacy})
 
 

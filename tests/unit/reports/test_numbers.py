@@ -3,6 +3,7 @@
 import pytest
 
 from sitesynth.reports.numbers import (
+    ABSENT,
     show_bytes,
     show_count,
     show_interval,
@@ -49,3 +50,8 @@ def test_the_rest_is_plain() -> None:
     assert show_seconds(119.0) == "119.0 s"
     assert show_seconds(150.0) == "2.5 min"
     assert show_interval({"low": -0.1, "high": 0.2}, is_signed=True) == "\u22120.100 to +0.200"
+
+
+def test_an_interval_that_nothing_defines_is_one_dash() -> None:
+    assert show_interval({"low": None, "high": None}, is_signed=False) == ABSENT
+    assert show_interval({"low": 0.25, "high": None}, is_signed=True) == f"+0.250 to {ABSENT}"

@@ -10,7 +10,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from sitesynth.reports.findings import Finding, Verdict
-from sitesynth.reports.numbers import show_p, show_percent, show_score, show_signed
+from sitesynth.reports.numbers import (
+    show_interval,
+    show_p,
+    show_percent,
+    show_score,
+    show_signed,
+)
 from sitesynth.reports.page import Items, Page, Section, data_uri, render_page
 from sitesynth.reports.run_links import links_of, search_url
 from sitesynth.reports.sections import build_page
@@ -73,13 +79,9 @@ def test_every_number_of_the_comparison_is_on_the_page(results: Results, tags: T
 
     assert len(levels) > 100
     assert not [v for v in levels if show_score(v["value"]) not in said]
-    assert not [
-        v for v in levels if f"{show_score(v['low'])} to {show_score(v['high'])}" not in said
-    ]
+    assert not [v for v in levels if show_interval(v, is_signed=False) not in said]
     assert not [v for v in differences if show_signed(v["value"]) not in said]
-    assert not [
-        v for v in differences if f"{show_signed(v['low'])} to {show_signed(v['high'])}" not in said
-    ]
+    assert not [v for v in differences if show_interval(v, is_signed=True) not in said]
     for entry in results.comparison["comparisons"]:
         for p in ("delong_p", "delong_p_holm", "mcnemar_p", "mcnemar_p_corrected"):
             assert show_p(entry[p]) in said

@@ -8,6 +8,7 @@ from sitesynth.reports.quality_tables import (
     fidelity_table,
     judge_table,
     matrix_table,
+    network_table,
     tumour_table,
 )
 from sitesynth.reports.study import Results, Study
@@ -112,3 +113,21 @@ def test_subgroups_of_the_strategy_in_question_are_on_the_page(results: Results)
     for group, row in zip(found, table.rows, strict=True):
         is_judged = bool(group["strategies"])
         assert (row[-1].text == "–") == (not is_judged)
+
+
+def test_every_network_is_named_with_its_digest_beside_its_figures() -> None:
+    """One heading over a network's rows; the file's whole digest below the table."""
+    found = {
+        kind: {"kid": v(value), "fid": v(2.5), **dict.fromkeys(NEIGHBOURHOODS, 0.5)}
+        for kind, value in (("synthetic", 7.5), ("real", 0.5))
+    }
+    extractor = {"network": "program", "weights_sha256": "cd" * 32, "digest": "ef" * 32}
+    table = network_table({"dino": {"extractor": extractor, "sites": {"alder": found}}})
+
+    assert [cell.text for cell in table.rows[0][:4]] == ["dino", "alder", "synthetic", "7.5"]
+    assert [cell.text for cell in table.rows[1][:2]] == ["real (floor)", "0.500"]
+    assert table.rows[0][0].note == "program, efefefefefef"
+    assert "dino: " + "cd" * 32 in table.note
+
+
+NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")

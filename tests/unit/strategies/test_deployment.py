@@ -263,7 +263,9 @@ def test_an_encrypted_deployment_gives_the_same_weights(
     best, events = run_deployed(
         plan, tmp_path / "federated", deployment.kits / ADMIN, tmp_path / "result"
     )
-    found = conclude(plan, best, events, grid=study.grid, intensity=study.intensity)
+    found = conclude(
+        plan, best, events, grid=study.grid, mask_labels=None, intensity=study.intensity
+    )
     expected = tiny.fit_in_process(images, study, [])
     key = (deployment.kits.parents[3] / "sites.key").read_bytes()
 

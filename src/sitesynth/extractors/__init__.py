@@ -1,0 +1,1 @@
+"""Networks whose features are measured beside the default ones, from weights in a local file."""
