@@ -10,7 +10,6 @@ from sitesynth.settings import (
     CheckSettings,
     CohortSettings,
     ExtractorSettings,
-    SiteSettings,
     TaskSettings,
 )
 from sitesynth.storage import write_json, write_text
@@ -24,15 +23,15 @@ def run(
     checks: Out,
     page: Out,
     cohort: CohortSettings,
-    sites: SiteSettings,
     task: TaskSettings,
     check: CheckSettings,
     extractors: dict[str, ExtractorSettings],
     tracked: Run,
 ) -> None:
     """Read a site's table and files; write what was checked, as JSON and as a page."""
-    if extractors and site in sites.training:
-        # Hours before they are used. They bring torch along, which nothing else here needs.
+    if extractors:
+        # Hours before they are used, and at every site: who trains is nothing that a check is
+        # rerun for. They bring torch along, which nothing else here needs.
         from sitesynth.extractors.measured import read_extractors  # noqa: PLC0415
 
         read_extractors(extractors, num_sequences=len(cohort.sequences))

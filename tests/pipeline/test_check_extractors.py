@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pipelines import check
-from sitesynth.errors import ExtractorError, MissingInputError
-from sitesynth.settings import SiteSettings, load_settings
+from sitesynth.errors import ExtractorError
+from sitesynth.settings import load_settings
 from sitesynth.tracking import Silent
 from tests.unit.extractors.networks_for_tests import settings_for
 
@@ -15,7 +15,6 @@ from tests.unit.extractors.networks_for_tests import settings_for
 pytestmark = pytest.mark.slow  # great-expectations takes 5 s to import
 
 ROOT = Path(__file__).parents[2]
-SITES = SiteSettings(all=("alder", "elm"), training=("alder",), external=("elm",))
 
 
 def arguments(folder: Path, site: str) -> dict[str, Any]:
@@ -27,7 +26,6 @@ def arguments(folder: Path, site: str) -> dict[str, Any]:
         "checks": folder / "checks.json",
         "page": folder / "page.html",
         "cohort": settings.cohort,
-        "sites": SITES,
         "task": settings.task,
         "check": settings.check,
         "extractors": {"dino": settings_for(folder / "none.pt2", "program")},
@@ -35,13 +33,7 @@ def arguments(folder: Path, site: str) -> dict[str, Any]:
     }
 
 
-def test_a_training_site_looks_for_weights_first(tmp_path: Path) -> None:
+def test_a_site_looks_for_weights_first(tmp_path: Path) -> None:
     with pytest.raises(ExtractorError, match=r"none\.pt2, the weights of extractors\.dino"):
         check.run(**arguments(tmp_path, "alder"))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_external_site_needs_none(tmp_path: Path) -> None:
-    """It trains no generator; what stops it here is that it has no table."""
-    with pytest.raises(MissingInputError, match="nothing holds no acquired site"):
-        check.run(**arguments(tmp_path, "elm"))

@@ -53,7 +53,8 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         tracked=Silent(),
     )
     weights = digest_weights(tmp_path / "encoder", tmp_path / "trained")
-    audit = {"site": "birch", "weights": weights, "gate": {"verdict": "passed", "reasons": []}}
+    gate = {"verdict": "passed", "reasons": []}
+    audit = {"site": "birch", "weights": weights, "epsilon": None, "gate": gate}
     write_json(tmp_path / "privacy.json", audit)
     write_json(tmp_path / "quality.json", {})
     package.run(

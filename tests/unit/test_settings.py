@@ -405,7 +405,7 @@ def test_the_equal_mix_has_room_for_every_class(study: Study, write: Write) -> N
 def with_findings(study: Study) -> Study:
     """Make the study one of a finding and its sequel, told side by side."""
     study["cohort"]["labels"] |= {"seizure": ["no", "yes"], "findings": ["idh", "seizure"]}
-    study["task"] = {"label": "findings", "positive": None}
+    study["task"] = {"label": "findings", "positive": None, "stages": None}
     return study
 
 
@@ -479,6 +479,7 @@ def test_a_registration_that_cannot_be_is_refused(study: Study, write: Write) ->
 
 def test_what_draws_in_one_pass_is_not_guided(study: Study, write: Write) -> None:
     study["generator"]["variant"] = "gan"
+    study["sampling"]["guidance"] = 1.0
     load_settings(write(study))
     study["sampling"]["guidance"] = 2.0
 
