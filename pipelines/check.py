@@ -18,7 +18,7 @@ from sitesynth.tracking import Run
 
 def run(
     *,
-    site: str,
+    site: str,  # noqa: ARG001 (the acquired table knows its site)
     acquired: In,
     checks: Out,
     page: Out,
