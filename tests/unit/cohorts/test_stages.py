@@ -66,7 +66,6 @@ def stages(
                 checks=tmp_path / "checks" / f"{site}.json",
                 page=tmp_path / "checks" / f"{site}.html",
                 cohort=cohort,
-                sites=sites,
                 task=task,
                 check=check.model_copy(update={"bad_scans": bad_scans}),
                 extractors={},
