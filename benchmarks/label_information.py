@@ -5,7 +5,7 @@ Classifiers learn from what is left of the sites' training scans after
 - nothing: the scans themselves;
 - the autoencoder and back;
 - noise of time t on their latents, and the flow's way back from there: the nearer t is to 1, the
-  less a scan still tells, and the more the flow must know;
+  less a scan still tells, and the more the flow must know; not guided;
 - t = 1: samples, which owe nothing to any scan but the network's weights.
 
 Every row has as many scans of each site and class, and the classifiers the same seeds, so rows
@@ -30,10 +30,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from benchmarks.variants import aucs_of, external_scores
 from sitesynth import seeds
-from sitesynth.classifiers.network import build_classifier
-from sitesynth.classifiers.training import Examples, balance, examples_of, predict, train_on
-from sitesynth.evaluation.metrics import auc
+from sitesynth.classifiers.training import Examples, balance, examples_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, read_generator
 from sitesynth.generators.latents import encode_scans
@@ -126,29 +125,9 @@ def cohort(
 
 def external_aucs(learned: Examples, external: Examples, study: Settings, count: int) -> str:
     """Return the AUC of the classifiers' mean, and their own ones."""
-    assert study.task.positive is not None  # noqa: S101
-    positive = study.classes.index(study.task.positive)
-    is_positive = (external.labels == positive).numpy()
-    scores = []
-    for number in range(count):
-        model = build_classifier(
-            study.classifier,
-            num_sequences=external.images.shape[1],
-            num_classes=len(study.classes),
-            dims=external.images.ndim - 2,
-            rng=seeds.generator(study.seed, "label-information", "weights", number),
-        )
-        train_on(
-            model,
-            learned,
-            settings=study.classifier,
-            scope=("label-information", number),
-            seed=study.seed,
-            num_steps=study.classifier.num_steps,
-        )
-        scores.append(predict(model, external.images)[:, positive].double().numpy())
-    values = [auc(is_positive, each) for each in (np.mean(scores, axis=0), *scores)]
-    mean, *each = [f"{value:.3f}" for value in values if value is not None]
+    scores = external_scores(learned, external, study, count, purpose="label-information")
+    values = aucs_of([np.mean(scores, axis=0), *scores], external, study)
+    mean, *each = [f"{value:.3f}" for value in values]
     return f"{mean} ({', '.join(each)})"
 
 

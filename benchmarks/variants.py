@@ -20,6 +20,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ from sitesynth.sampling import write_samples
 from sitesynth.settings import Settings, load_settings
 
 
-__all__ = ["main"]
+__all__ = ["aucs_of", "external_auc", "external_scores", "main"]
 
 VARIANTS: Final = (("gaussian", "own"), ("gan", "own"), ("flow", "own"), ("flow", "phantom"))
 
@@ -104,42 +105,66 @@ def distances(
     )
 
 
-def external_auc(learned: ImageSet, external: Examples, study: Settings, count: int) -> str:
-    """Return the AUC of classifiers that learned from scans: each one's, and their mean."""
+def external_scores(
+    learned: Examples, external: Examples, study: Settings, count: int, *, purpose: str
+) -> list[np.ndarray]:
+    """Return the external patients' probabilities by classifiers that learned from some scans.
+
+    Args:
+        learned: What all of them learn from.
+        external: Whom they are tried on.
+        study: A study whose task has a positive class.
+        count: How many are trained, each with seeds of its own.
+        purpose: Names their randomness.
+    """
+    assert study.task.positive is not None  # noqa: S101
     positive = study.classes.index(study.task.positive)
-    examples = examples_of(
-        [learned], label=study.task.label, classes=study.classes, origins=["any"]
-    )
-    found = []
+    scores = []
     for number in range(count):
         model = build_classifier(
             study.classifier,
-            num_sequences=len(learned.sequences),
+            num_sequences=external.images.shape[1],
             num_classes=len(study.classes),
-            dims=len(learned.grid),
-            rng=seeds.generator(study.seed, "variants", "weights", number),
+            dims=external.images.ndim - 2,
+            rng=seeds.generator(study.seed, purpose, "weights", number),
         )
         train_on(
             model,
-            examples,
+            learned,
             settings=study.classifier,
-            scope=("variants", number),
+            scope=(purpose, number),
             seed=study.seed,
             num_steps=study.classifier.num_steps,
         )
-        scores = predict(model, external.images)[:, positive].double().numpy()
-        value = auc((external.labels == positive).numpy(), scores)
-        assert value is not None  # noqa: S101
-        found.append(value)
+        scores.append(predict(model, external.images)[:, positive].double().numpy())
+    return scores
+
+
+def aucs_of(scores: Sequence[np.ndarray], external: Examples, study: Settings) -> list[float]:
+    """Return the AUC of each of several scores of the external patients."""
+    assert study.task.positive is not None  # noqa: S101
+    is_positive = (external.labels == study.classes.index(study.task.positive)).numpy()
+    found = [auc(is_positive, each) for each in scores]
+    return [value for value in found if value is not None]
+
+
+def external_auc(learned: ImageSet, external: Examples, study: Settings, count: int) -> str:
+    """Return the AUC of classifiers that learned from scans: each one's, and their mean."""
+    examples = examples_of(
+        [learned], label=study.task.label, classes=study.classes, origins=["any"]
+    )
+    scores = external_scores(examples, external, study, count, purpose="variants")
+    found = aucs_of(scores, external, study)
     each = ", ".join(f"{value:.3f}" for value in found)
     return f"{np.mean(found):.3f} ({each})"
 
 
 def varied(study: Settings, variant: str, source: str) -> Settings:
-    """Return a study with another variant, checked anew."""
+    """Return a study with another variant, checked anew; not guided, since not all can be."""
     raw: dict[str, Any] = study.model_dump(mode="json")
     raw["generator"]["variant"] = variant
     raw["latents"]["source"] = source
+    raw["sampling"]["guidance"] = 1.0
     return Settings.model_validate(raw)
 
 
