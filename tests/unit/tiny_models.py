@@ -68,6 +68,8 @@ def tiny_generator(
             patch=(1,) * len(grid),
             width=32,
             depth=1,
+            components=2,
+            detail=0.5,
             num_views=3,
             covariates=() if covariates is None else covariates.names,
             condition_dropout=0.1,

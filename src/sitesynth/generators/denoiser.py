@@ -7,9 +7,15 @@ unconditional is "label unknown". An unknown covariate, NaN, has one too.
 
 The network predicts only what a Gaussian does not. The Gaussian has a mean per class and place, and
 a spread per channel and spatial frequency (`schedules.precondition`, `spectrum`): statistics of
-second order over all training scans, which a network would need most of its steps to find out. With
-covariates, the mean moves along a slope per column of `Covariates.spread_out`; where a covariate is
-unknown, it stays.
+second order over all training scans, which a network would need most of its steps to find out.
+
+What the Gaussian makes of noisy latents is also a *hint* to the network: their expected data, by
+the spectrum (Wiener's filter), and by the leading principal components of the training latents, if
+the study has any. The first smooths over neighbours, the second over the whole head; without them,
+a network spends most of its steps on learning to do so (ADR 54).
+
+With covariates, the mean moves along a slope per column of `Covariates.spread_out`; where a
+covariate is unknown, it stays.
 
 Axes: n = samples, k = latent channels, c = image channels, v = covariates, then the latent grid.
 """
@@ -23,6 +29,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sitesynth import seeds
 from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.schedules import precondition, schedule_named
 from sitesynth.generators.spectrum import cosine_basis, from_frequencies, to_frequencies
@@ -35,6 +42,10 @@ __all__ = ["Conditions", "Denoiser"]
 
 PRIOR_SCANS = 10.0
 MIN_SPREAD = 1e-3
+
+SPARE_COMPONENTS = 8
+"""Directions beside the wanted ones in which the leading components are looked for (Halko et al.,
+2011, Section 4.2)."""
 
 
 @final
@@ -90,6 +101,8 @@ class Denoiser(nn.Module):
 
     mean: Tensor
     spread: Tensor
+    components: Tensor
+    component_spread: Tensor
     slopes: Tensor
     expected: Tensor
 
@@ -112,10 +125,14 @@ class Denoiser(nn.Module):
             depth=settings.depth,
             num_classes=num_classes,
             num_channels=num_channels,
+            num_hints=2 if settings.components else 1,
             covariates=() if covariates is None else covariates.sizes,
         )
         self.register_buffer("mean", torch.zeros(num_classes + 1, *latent_shape))
         self.register_buffer("spread", torch.ones(*latent_shape))
+        self.register_buffer("components", torch.zeros(settings.components, *latent_shape))
+        self.register_buffer("component_spread", torch.ones(settings.components))
+        self.detail = settings.detail
         self.covariates = covariates
         if covariates is not None:
             expected = covariates.expected()
@@ -169,6 +186,19 @@ class Denoiser(nn.Module):
             residual = latents - self._mean_of(labels, covariates)
         power = to_frequencies(residual, self.bases).square().mean(dim=0)
         self.spread.copy_(power.sqrt().clamp_min(MIN_SPREAD))
+        self._fit_components(residual.flatten(1))
+
+    def _fit_components(self, residual: Float[Tensor, "n d"]) -> None:
+        """Set the principal components from what the means leave of the training latents."""
+        most = min(len(self.components), *residual.shape)
+        if not most:
+            return
+        # What torch draws here is where its iteration starts, and hardly matters to where it ends.
+        with seeds.isolated(seeds.generator(0, "components")):
+            width = min(most + SPARE_COMPONENTS, *residual.shape)
+            _, singular, directions = torch.svd_lowrank(residual, q=width, niter=3)
+        self.components[:most] = directions[:, :most].T.reshape(most, *self.spread.shape)
+        self.component_spread[:most] = singular[:most] / math.sqrt(len(residual))
 
     def forward(
         self, latents: Float[Tensor, "n k ..."], t: Float[Tensor, " n"], conditions: Conditions
@@ -177,19 +207,73 @@ class Denoiser(nn.Module):
         time = t.reshape(-1, *([1] * self.spread.ndim))
         (of_data, of_noise), (slope, _) = self.schedule.weights(time), self.schedule.slopes(time)
         mean = self._mean_of(conditions.labels, conditions.covariates)
-        centred = latents - of_data * mean
-        c_skip, c_out = precondition(self.schedule, t, self.spread)
+        # What the network adds may be rounded; the Gaussian's part may not.
+        with torch.autocast(latents.device.type, enabled=False):
+            centred = latents - of_data * mean
+            frequencies = to_frequencies(centred, self.bases)
+            hints = self.hints(centred, frequencies, t)
         per_channel = self.spread.square().flatten(1).mean(dim=1)
         channel_spread = per_channel.reshape(1, -1, *([1] * (self.spread.ndim - 1)))
         c_in = (of_data.square() * channel_spread + of_noise.square()).rsqrt()
+        shown = [c_in * centred, *(hint / channel_spread.sqrt() for hint in hints)]
         rest = self.network(
-            c_in * centred, t, conditions.labels, conditions.presence, conditions.covariates
+            torch.cat(shown, dim=1),
+            t,
+            conditions.labels,
+            conditions.presence,
+            conditions.covariates,
         )
-        # What the network adds may be rounded; the Gaussian's part may not.
         with torch.autocast(latents.device.type, enabled=False):
-            moved = c_skip * to_frequencies(centred, self.bases)
-            moved = moved + c_out * to_frequencies(rest.float(), self.bases)
+            c_skip, c_out = precondition(self.schedule, t, self.spread)
+            moved = c_skip * frequencies + c_out * to_frequencies(rest.float(), self.bases)
             return from_frequencies(moved, self.bases) + slope * mean
+
+    def hints(
+        self,
+        centred: Float[Tensor, "n k ..."],
+        frequencies: Float[Tensor, "n k ..."],
+        t: Float[Tensor, " n"],
+    ) -> list[Float[Tensor, "n k ..."]]:
+        """Return what Gaussians expect the data to be, less its mean, given noisy latents.
+
+        Of data with variance s^2, a x + b noise tells E[x] = a s^2 / (a^2 s^2 + b^2) times itself:
+        by frequency, and by principal component.
+
+        Args:
+            centred: Noisy latents less a times the mean.
+            frequencies: The same by spatial frequency.
+            t: Their times.
+        """
+
+        def kept(spread: Tensor) -> Tensor:
+            of_data, of_noise = self.schedule.weights(t.reshape(-1, *([1] * spread.ndim)))
+            power = spread.square()
+            return of_data * power / (of_data.square() * power + of_noise.square())
+
+        smooth = from_frequencies(kept(self.spread) * frequencies, self.bases)
+        if not len(self.components):
+            return [smooth]
+        directions = self.components.flatten(1)
+        along = kept(self.component_spread) * (centred.flatten(1) @ directions.T)
+        return [smooth, (along @ directions).reshape(centred.shape)]
+
+    def loss(
+        self,
+        predicted: Float[Tensor, "n k ..."],
+        velocity: Float[Tensor, "n k ..."],
+        t: Float[Tensor, " n"],
+    ) -> Float[Tensor, ""]:
+        """Return the mean squared error of the velocity, with details weighing as `detail` says.
+
+        At 1 each frequency's error counts in units of what the Gaussian leaves open there (Karras
+        et al., 2022, weigh so, with one spread for all), so that what is small and what is large
+        are learned alike; at 0 all errors count alike, and small ones hardly.
+        """
+        error = predicted.float() - velocity
+        if self.detail:
+            _, c_out = precondition(self.schedule, t, self.spread)
+            error = to_frequencies(error, self.bases) * c_out**-self.detail
+        return error.square().mean()
 
     def _mean_of(
         self, labels: Int[Tensor, " n"], covariates: Float[Tensor, "n v"] | None

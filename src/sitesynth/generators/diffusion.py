@@ -163,7 +163,7 @@ def train_flow(
                 predicted = model(
                     mixed[part].to(device), t[part].to(device), conditions[part].to(device)
                 )
-            error = (predicted.float() - velocity[part].to(device)).square().mean()
+            error = model.loss(predicted, velocity[part].to(device), t[part].to(device))
             yield {"loss": error * (len(predicted) / len(chosen))}
 
     losses_at: LossesAt = plain_losses

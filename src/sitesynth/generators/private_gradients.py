@@ -119,7 +119,7 @@ def losses_with_noise(
         mixed, t, label, presence, velocity = (part[None] for part in example)
         told = (mixed, t, Conditions(label, presence))
         predicted: Tensor = functional_call(model, weights, told)
-        return (predicted - velocity).square().mean()
+        return model.loss(predicted, velocity, t)
 
     def losses_at(step: int) -> Mapping[str, Tensor]:
         rng = rng_at(step)

@@ -58,10 +58,18 @@ class DiffusionSettings(Section):
     """Latents per axis that make up one token of the transformer."""
 
     width: Annotated[int, Field(gt=0, multiple_of=32)]
-    """Numbers per token; a head of attention has 32."""
+    """Numbers per token; a head of attention has 64, or 32 if that does not divide them."""
 
     depth: Count
     """Blocks of the transformer."""
+
+    components: Annotated[int, Field(ge=0)]
+    """Leading principal components of the training latents by which the network is shown what noisy
+    latents may mean as a whole; 0 for none. Few: many of them are the patients (ADR 54)."""
+
+    detail: Fraction
+    """How much more small details weigh in the loss: 0 is the squared error of the velocity, 1
+    counts every spatial frequency in units of its own spread."""
 
     num_views: Count
     """Encodings kept of each training scan: as it is, mirrored, and then shifted ones."""

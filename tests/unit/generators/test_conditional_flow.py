@@ -36,6 +36,8 @@ SETTINGS = DiffusionSettings(
     patch=(1, 1),
     width=32,
     depth=1,
+    components=2,
+    detail=0.5,
     num_views=2,
     covariates=("age", "sex"),
     dp=None,
@@ -103,7 +105,10 @@ def test_each_covariate_reaches_the_networks_output() -> None:
     values = torch.tensor([[0.0, 0.0], [0.1, 0.0], [0.0, 1.0], [NAN, 0.0], [0.0, NAN], [NAN, NAN]])
     count = len(values)
     told = (torch.full((count,), 0.3), torch.zeros(count, dtype=torch.long))
-    x = torch.randn(1, *SHAPE, generator=seeds.generator(0, "x")).expand(count, *SHAPE)
+    channels, *grid = SHAPE
+    # Noisy latents, and two hints.
+    shape = (3 * channels, *grid)
+    x = torch.randn(1, *shape, generator=seeds.generator(0, "x")).expand(count, *shape)
     said = network(x, *told, torch.ones(count, 1, dtype=torch.bool), values)
     untold = network(x, *told, torch.ones(count, 1, dtype=torch.bool))
 
@@ -200,7 +205,7 @@ def test_the_network_learns_what_no_line_can_say() -> None:
     From pure noise the velocity is the noise minus the mean of what is asked for: 1.5 at both ends,
     -1.5 in the middle.
     """
-    model = trained(100)
+    model = trained(150)
     asked = conditions([-1.5, NAN], [0.0, NAN], [1.5, NAN])
     asked = replace(asked, labels=torch.zeros(3, dtype=torch.long))
     noise = torch.randn(64, 1, *SHAPE, generator=seeds.generator(0, "noise"))

@@ -64,6 +64,8 @@ def fit(
         patch=(1, 1),
         width=64,
         depth=2,
+        components=2,
+        detail=0.5,
         num_views=1,
         covariates=(),
         dp=None,

@@ -86,6 +86,8 @@ def test_the_flow_trains_under_bfloat16() -> None:
         patch=(2, 1, 1),
         width=32,
         depth=1,
+        components=2,
+        detail=0.5,
         num_views=3,
         covariates=(),
         condition_dropout=0.1,
