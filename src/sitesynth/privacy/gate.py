@@ -118,10 +118,13 @@ def decide(
                 f"[{attack.low:.2f}, {attack.high:.2f}], above {settings.max_membership_auc}."
             )
     reasons += _beyond_epsilon(guarantee, settings.max_epsilon)
+    auc = _detectable_auc(num_members, num_others, settings, len(attacks))
+    rate = min(1.0, max((c.num_allowed + 1) / c.num_synthetic for c in copies.values()))
     if num_others < settings.powered_from:
         notes.append(
             f"Underpowered: {num_others} held-out patients, fewer than {settings.powered_from}. "
-            "Small leaks pass unseen; see `detectable`."
+            f"Small leaks pass unseen: what would likely have been refused is a membership AUC of "
+            f"{auc:.2f}, or {rate:.0%} of copies."
         )
     if not blind.low <= CHANCE <= blind.high:
         notes.append(
@@ -132,10 +135,8 @@ def decide(
     return Verdict(
         tuple(reasons),
         tuple(notes),
-        detectable_auc=_detectable_auc(num_members, num_others, settings, len(attacks)),
-        detectable_copy_rate=min(
-            1.0, max((c.num_allowed + 1) / c.num_synthetic for c in copies.values())
-        ),
+        detectable_auc=auc,
+        detectable_copy_rate=rate,
     )
 
 
