@@ -68,7 +68,7 @@ def tiny_generator(
             patch=(1,) * len(grid),
             width=32,
             depth=1,
-            components=2,
+            components=0,
             detail=0.5,
             num_views=3,
             covariates=() if covariates is None else covariates.names,

@@ -267,6 +267,7 @@ def _check_sizes(path: Path, config: GeneratorConfig) -> None:
         "depth": (config.diffusion.depth, MAX_DEPTH),
         "levels": (len(widths), MAX_LEVELS),
         "width": (max(*widths, config.diffusion.width), MAX_WIDTH),
+        "components": (config.diffusion.components, MAX_WIDTH),
         "latent_channels": (config.autoencoder.latent_channels, MAX_WIDTH),
     }
     for name, (size, most) in sizes.items():

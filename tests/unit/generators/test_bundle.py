@@ -210,6 +210,14 @@ SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
         edit_json("config.json", lambda c: c["diffusion"].update(depth=10**9)),
         "depth is 1000000000; at most 256 is built",
     ),
+    "a billion components": (
+        edit_json("config.json", lambda c: c["diffusion"].update(components=10**9)),
+        "components is 1000000000; at most 8192 is built",
+    ),
+    "a bundle of before there were hints": (
+        edit_json("config.json", lambda c: c["diffusion"].pop("components")),
+        "components",
+    ),
     "more levels than the grid has halvings": (
         edit_json("config.json", lambda c: c["autoencoder"].update(channels=[8] * 6)),
         "must be a multiple of 128",
