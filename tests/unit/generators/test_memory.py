@@ -1,5 +1,6 @@
 """What a training step is computed to need grows as it must, without a GPU to ask."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def test_states_and_copies_are_counted_by_weights(study: Settings) -> None:
     """AdamW keeps two numbers a weight, Muon one; a flow has three copies of its weights."""
     found = memory_of(study, "diffusion")
     blocks, width = study.diffusion.depth, study.diffusion.width
-    matrices = blocks * 12 * width**2
+    # A token's own numbers and as many of one hint enter the first layer.
+    numbers = 2 * study.autoencoder.latent_channels * math.prod(study.diffusion.patch)
+    matrices = blocks * 12 * width**2 + numbers * width
 
     assert found.optimizer == 4 * (2 * found.num_weights - matrices)
     assert found.copies == 4 * 3 * found.num_weights
