@@ -36,7 +36,7 @@ from sitesynth.classifiers.training import Examples, balance, examples_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, read_generator
 from sitesynth.generators.latents import encode_scans
-from sitesynth.generators.samplers import sampler_named, time_grid
+from sitesynth.generators.samplers import follow, num_draws, time_grid
 from sitesynth.images import ImageSet, read_images
 from sitesynth.quality.diversity import multiscale_ssim
 from sitesynth.settings import Settings, load_settings
@@ -84,6 +84,10 @@ def passed_through(source: Source, start: float, study: Settings) -> Float[Tenso
     data = generator.scale.normalize(views.draw(source.chosen, rng=rng))
     noise = torch.randn(data.shape, generator=rng)
     mixed, _ = flow.schedule.mix(data, noise, torch.full((len(data),), start))
+    sampling = study.sampling
+    fresh = torch.randn(
+        (num_draws(sampling.sampler, num_steps=sampling.num_steps) - 1, *data.shape), generator=rng
+    )
     times = [start * time for time in time_grid(study.sampling.num_steps)]
     whole = torch.ones(len(data), len(generator.config.channels), dtype=torch.bool)
     everyone = Conditions(source.labels[source.chosen], whole)
@@ -93,8 +97,13 @@ def passed_through(source: Source, start: float, study: Settings) -> Float[Tenso
         latents = mixed[part]
         if start > 0:
             conditions = everyone[part]
-            latents = sampler_named(study.sampling.sampler)(
-                flow.schedule, lambda x, t, told=conditions: flow(x, t, told), latents, times
+            latents = follow(
+                sampling.sampler,
+                flow.schedule,
+                lambda x, t, told=conditions: flow(x, t, told),
+                torch.cat([latents[None], fresh[:, part]]).transpose(0, 1),
+                times,
+                eta=sampling.eta,
             )
         images = generator.autoencoder.decode(generator.scale.restore(latents)).clamp(0, 1)
         drawn.append(images[:, : len(source.scans.sequences)])

@@ -10,6 +10,8 @@ on the straight schedule Euler's method takes DDIM's steps, number for number.
 
     dvc repro && python -m benchmarks.samplers --site alder
 
+The generator's own `sde` draws noise on its way, too.
+
 Some minutes on two cores.
 """
 
@@ -30,7 +32,14 @@ from sitesynth.audits import describe_real, extractor_for
 from sitesynth.features import FeatureScale
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, latent_shape, read_generator
-from sitesynth.generators.samplers import SamplerName, Velocity, heun, sampler_named, time_grid
+from sitesynth.generators.samplers import (
+    SamplerName,
+    Velocity,
+    follow,
+    heun,
+    num_draws,
+    time_grid,
+)
 from sitesynth.generators.schedules import Schedule
 from sitesynth.images import MASK, read_images
 from sitesynth.quality.fidelity import kid_with_interval
@@ -43,16 +52,20 @@ NUM_SAMPLES: Final = 48
 NUM_RESAMPLES: Final = 500
 NUM_REFERENCE_STEPS: Final = 100
 
-COMPARED: Final[tuple[tuple[SamplerName, int], ...]] = (
-    ("heun", 4),
-    ("multistep", 7),
-    ("heun", 8),
-    ("multistep", 8),
-    ("multistep", 15),
-    ("heun", 16),
-    ("euler", 15),
-    ("ddim", 15),
-    ("ddim", 50),
+COMPARED: Final[tuple[tuple[SamplerName, int, float], ...]] = (
+    ("heun", 8, 0.0),
+    ("multistep", 15, 0.0),
+    ("multistep", 24, 0.0),
+    ("multistep", 48, 0.0),
+    ("heun", 16, 0.0),
+    ("euler", 24, 0.0),
+    ("ddim", 50, 0.0),
+    ("sde", 12, 1.3),
+    ("sde", 24, 0.0),
+    ("sde", 24, 1.0),
+    ("sde", 24, 1.3),
+    ("sde", 48, 1.0),
+    ("sde", 48, 1.3),
 )
 
 Draw = Callable[[Schedule, Velocity, Tensor], Tensor]
@@ -102,10 +115,17 @@ def draw(generator: Generator, sampler: Draw, labels: Tensor) -> tuple[np.ndarra
     return images.numpy(), latents, calls
 
 
-def _draw_in_steps(
-    name: SamplerName, num_steps: int, schedule: Schedule, velocity: Velocity, noise: Tensor
-) -> Tensor:
-    return sampler_named(name)(schedule, velocity, noise, time_grid(num_steps))
+def in_steps(name: SamplerName, num_steps: int, eta: float) -> Draw:
+    """Return what draws by a sampler of the package."""
+
+    def sampler(schedule: Schedule, velocity: Velocity, noise: Tensor) -> Tensor:
+        rng = seeds.generator(0, "fresh", name, num_steps)
+        count = num_draws(name, num_steps=num_steps) - 1
+        fresh = [torch.randn(noise.shape, generator=rng) for _ in range(count)]
+        draws = torch.stack([noise, *fresh], dim=1)
+        return follow(name, schedule, velocity, draws, time_grid(num_steps), eta=eta)
+
+    return sampler
 
 
 def main() -> None:
@@ -124,7 +144,8 @@ def main() -> None:
         generator, lambda p, v, e: heun(p, v, e, time_grid(NUM_REFERENCE_STEPS)), labels
     )
     samplers: dict[str, Draw] = {
-        f"{name}, {steps}": partial(_draw_in_steps, name, steps) for name, steps in COMPARED
+        f"{name}, {steps}" + (f", eta {eta:g}" if name == "sde" else ""): in_steps(name, steps, eta)
+        for name, steps, eta in COMPARED
     }
     samplers["ancestral (DDPM), 1000"] = partial(ancestral, num_steps=1000, rng=rng)
     everything = np.ones(len(scans.channels), dtype=bool)

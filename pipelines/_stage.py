@@ -8,6 +8,8 @@ A stage's keyword arguments say, by their types and names, everything the stage 
                               differs from run to run   run ids (ADR 10)
     Scratch                   a folder for checkpoints  nobody else's business: kept until the
                               that survives a kill      stage has succeeded, new for new inputs
+    Kept                      a folder that outlives    nobody else's business: what it holds must
+                              runs with other knobs     say itself what it is of
     a field of `Settings`     knobs it obeys            listed under `params`
     another str               which instance it is      filled in from `matrix`
     a `Run`                   where it reports          recorded in MLflow
@@ -33,16 +35,18 @@ from sitesynth.storage import digest_of, digest_of_file, told, write_json
 from sitesynth.tracking import Run, Silent, record_run
 
 
-__all__ = ["In", "Measured", "Out", "Scratch", "StageSignature", "main"]
+__all__ = ["In", "Kept", "Measured", "Out", "Scratch", "StageSignature", "main"]
 
 In = Annotated[Path, "dep"]
 Out = Annotated[Path, "out"]
 Measured = Annotated[Path, "measured"]
 Scratch = Annotated[Path, "scratch"]
+Kept = Annotated[Path, "kept"]
 
 PARAMS_FILE = Path("params.yaml")
 
 CHECKPOINTS = Path("checkpoints")
+KEPT = CHECKPOINTS / "kept"
 TIMINGS = Path("timings")
 """Seconds of each stage instance's last run, of the clock and of processors; never hashed."""
 
@@ -61,6 +65,7 @@ class StageSignature:
     """Fields of `Settings`."""
     runs: frozenset[str]
     scratch: frozenset[str]
+    kept: frozenset[str]
     processes: frozenset[str]
 
     @classmethod
@@ -77,6 +82,7 @@ class StageSignature:
             params=params,
             runs=frozenset(name for name in names if hints[name] is Run),
             scratch=frozenset(name for name in names if hints[name] == Scratch),
+            kept=frozenset(name for name in names if hints[name] == Kept),
             processes=frozenset(name for name in names if hints[name] is Processes),
         )
 
@@ -156,9 +162,10 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
     started, spent = time.monotonic(), processor_seconds()
     scratches, key = CHECKPOINTS / f"{name_of(run)}@{item}", digest_of([params, inputs])[:16]
     given: dict[str, Any]
+    kept = dict.fromkeys(stage.kept, KEPT / f"{name_of(run)}@{item}")
     if not processes.is_first:
         given = dict.fromkeys(stage.runs, Silent()) | dict.fromkeys(stage.scratch, scratches / key)
-        run(**arguments, **obeyed, **given, **dict.fromkeys(stage.processes, processes))
+        run(**arguments, **obeyed, **given, **kept, **dict.fromkeys(stage.processes, processes))
         return
     with (
         record_run(
@@ -167,7 +174,7 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
         scratch_folder(scratches, key) as scratch,
     ):
         given = dict.fromkeys(stage.runs, tracked) | dict.fromkeys(stage.scratch, scratch)
-        run(**arguments, **obeyed, **given, **dict.fromkeys(stage.processes, processes))
+        run(**arguments, **obeyed, **given, **kept, **dict.fromkeys(stage.processes, processes))
         seconds = time.monotonic() - started
         tracked.log_metrics({"stage_seconds": seconds})
         processor = processor_seconds() - spent

@@ -2,7 +2,7 @@
 
 import os
 
-from pipelines._stage import In, Out, Scratch, main
+from pipelines._stage import In, Kept, Out, Scratch, main
 from sitesynth.cohorts.cells import NUMBERS
 from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.diffusion import train_diffusion
@@ -44,6 +44,7 @@ def run(
     seed: int,
     processes: Processes,
     scratch: Scratch,
+    kept: Kept,
     tracked: Run,
 ) -> None:
     """Read a site's scans and its autoencoder; write its flow, which completes its generator."""
@@ -76,6 +77,7 @@ def run(
             secret=secret,
             scale=read_scale(encoder) if is_nobodys and diffusion.dp is not None else None,
             checkpoint=scratch / "state.safetensors",
+            kept_latents=kept,
             on_step=history.and_also(show) if processes.is_first else show,
         )
     if not processes.is_first:

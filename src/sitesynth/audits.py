@@ -125,7 +125,7 @@ def describe_synthetic(
     labels = training.labels(config.label, config.classes).tolist() * samples_per_scan
     values = values_of(config.covariates, training.table)
     shape = latent_shape(config)
-    size = sampling.batch_size
+    size, solver = sampling.batch_size, Solver.of(sampling)
 
     def draw() -> Iterator[np.ndarray]:
         for start in range(0, len(labels), size):
@@ -133,14 +133,19 @@ def describe_synthetic(
             wanted = labels[start : start + size]
             numbers = range(start, start + size)
             noise = draw_noise(
-                numbers, shape, seed=seed, site=config.site, name=f"audit of {purpose}"
+                numbers,
+                shape,
+                solver=solver,
+                seed=seed,
+                site=config.site,
+                name=f"audit of {purpose}",
             )
             images = sample_images(
                 generator,
                 noise,
                 wanted + [UNKNOWN_LABEL] * (size - len(wanted)),
                 covariates=None if values is None else _taken(values, start, size),
-                solver=Solver.of(sampling),
+                solver=solver,
             )
             yield from np.asarray(images[: len(wanted)])
 

@@ -4,7 +4,7 @@ A synthetic scan is identified by (seed, site, class, index). Its noise comes fr
 alone, so scan 17 is the same scan in any batch, in any order, and after any interruption (to the
 last digits of floating-point sums, which depend on the batch's size).
 
-Axes: n = scans, c = channels, k = latent channels, then the grid.
+Axes: n = scans, d = draws of noise, c = channels, k = latent channels, then the grid.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from sitesynth.errors import SettingsError
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.draws import draw_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig, latent_shape
-from sitesynth.generators.samplers import SamplerName, guided, sampler_named, time_grid
+from sitesynth.generators.samplers import SamplerName, follow, guided, num_draws, time_grid
 from sitesynth.images import MASK, write_index, write_voxels
 from sitesynth.patterns import apportion, had, spread_evenly
 from sitesynth.settings import SamplingSettings
@@ -60,13 +60,23 @@ class Solver:
     num_steps: int
     guidance: float
     guidance_interval: tuple[float, float]
+    eta: float = 0.0
 
     @classmethod
     def of(cls, settings: SamplingSettings) -> "Solver":
         """Return the solver that a study asks for."""
         return cls(
-            settings.sampler, settings.num_steps, settings.guidance, settings.guidance_interval
+            settings.sampler,
+            settings.num_steps,
+            settings.guidance,
+            settings.guidance_interval,
+            settings.eta,
         )
+
+    @property
+    def num_draws(self) -> int:
+        """Draws of noise that a scan takes."""
+        return num_draws(self.sampler, num_steps=self.num_steps)
 
     def guides(self, time: float) -> bool:
         """Return whether the network has to be asked without the label, too, at this time."""
@@ -76,6 +86,8 @@ class Solver:
     def told_for(self, config: GeneratorConfig) -> dict[str, object]:
         """Return the solver as a sidecar tells it; a generator that needs none says so."""
         told = asdict(self) | {"guidance_interval": list(self.guidance_interval)}
+        if self.sampler != "sde":
+            del told["eta"]
         if config.variant == "flow":
             return told
         return dict.fromkeys(told, f"not applicable: a {config.variant} draws in one pass")
@@ -92,17 +104,23 @@ def scan_name(site: str, name: str, index: int) -> str:
 
 
 def draw_noise(
-    indices: Sequence[int], shape: Sequence[int], *, seed: int, site: str, name: str
-) -> Float[Tensor, "n ..."]:
-    """Draw the starting noise of the synthetic scans numbered `indices` of one class."""
+    indices: Sequence[int],
+    shape: Sequence[int],
+    *,
+    solver: Solver,
+    seed: int,
+    site: str,
+    name: str,
+) -> Float[Tensor, "n d ..."]:
+    """Draw all the noise that a solver asks for, for the scans numbered `indices` of one class."""
     rngs = [seeds.generator(seed, "sampling", site, name, index) for index in indices]
-    return torch.stack([torch.randn(tuple(shape), generator=rng) for rng in rngs])
+    return torch.stack([torch.randn(solver.num_draws, *shape, generator=rng) for rng in rngs])
 
 
 @torch.no_grad()
 def sample_images(
     generator: Generator,
-    noise: Float[Tensor, "n k ..."],
+    noise: Float[Tensor, "n d k ..."],
     labels: Sequence[int],
     *,
     covariates: Float[Tensor, "n v"] | None = None,
@@ -112,7 +130,7 @@ def sample_images(
 
     Args:
         generator: The site's generator.
-        noise: Standard normal noise on the latent grid.
+        noise: Standard normal noise on the latent grid, as `draw_noise` draws it.
         labels: A class number per scan; -1 asks for no class in particular.
         covariates: As `Covariates.encode` says them; None asks for none in particular.
         solver: How noise becomes latents.
@@ -133,7 +151,7 @@ def sample_images(
     if isinstance(network, Denoiser):
         latents = _follow(network, noise.to(device), conditions, solver)
     elif solver.guidance == 1:
-        latents = network(noise.to(device), conditions)
+        latents = network(noise[:, 0].to(device), conditions)
     else:
         raise SettingsError(
             f"the generator of {generator.config.site} is a {generator.config.variant}, which "
@@ -147,7 +165,7 @@ def sample_images(
 
 
 def _follow(
-    network: Denoiser, noise: Float[Tensor, "n k ..."], conditions: Conditions, solver: Solver
+    network: Denoiser, noise: Float[Tensor, "n d k ..."], conditions: Conditions, solver: Solver
 ) -> Float[Tensor, "n k ..."]:
     """Follow a flow from noise to latents."""
     both = conditions.with_and_without_labels()
@@ -160,8 +178,14 @@ def _follow(
         ).chunk(2)
         return guided(conditional, unconditional, scale=solver.guidance)
 
-    sample = sampler_named(solver.sampler)
-    return sample(network.schedule, velocity, noise, time_grid(solver.num_steps))
+    return follow(
+        solver.sampler,
+        network.schedule,
+        velocity,
+        noise,
+        time_grid(solver.num_steps),
+        eta=solver.eta,
+    )
 
 
 def draw_scans(
@@ -184,7 +208,9 @@ def draw_scans(
         covariates: Those of each, from `covariates_of`; none if the generator knows none.
     """
     config = generator.config
-    noise = draw_noise(indices, latent_shape(config), seed=seed, site=config.site, name=name)
+    noise = draw_noise(
+        indices, latent_shape(config), solver=solver, seed=seed, site=config.site, name=name
+    )
     labels = [config.classes.index(name)] * len(indices)
     told = None
     if config.covariates is not None and covariates:

@@ -4,9 +4,9 @@ A classifier is asked with one row per scan and one column per sequence (and mas
 centred on the tumour): the bytes of a file, base64 in JSON, empty where the sequence is missing. A
 path is not taken: whoever may ask a server need not be allowed to read its disk.
 
-A generator is asked with rows of label, index, seed, sampler, num_steps and guidance; the same row
-draws the same scan as `sitesynth sample`, guided at all times; its covariates, if the
-generator knows any, are drawn.
+A generator is asked with rows of label, index, seed, sampler, num_steps, eta and guidance; the same
+row draws the same scan as `sitesynth sample`, guided at all times; its covariates, if the generator
+knows any, are drawn.
 
 MLflow knows this module by its name, and calls `_load_pyfunc`.
 """
@@ -117,6 +117,7 @@ class ServedGenerator:
             num_steps=int(row["num_steps"]),
             guidance=float(row["guidance"]),
             guidance_interval=ALWAYS,
+            eta=float(row["eta"]),
         )
         scan = draw_scan(self.generator, label, index, seed=int(row["seed"]), solver=solver)
         origin = {"bundle": self.digest, **row}

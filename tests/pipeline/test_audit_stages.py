@@ -42,6 +42,7 @@ GRID = (8, 8, 8)
 SAMPLING = SamplingSettings(
     sampler="heun",
     num_steps=2,
+    eta=0.0,
     guidance=1.5,
     guidance_interval=(0.0, 1.0),
     num_per_class=4,
@@ -85,7 +86,6 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
         )
     write_index(folder / "images", channels=CHANNELS, grid=GRID, rows=rows, about={})
     config = GeneratorConfig(
-        schema_version=2 if covariates is None else 3,
         site=site,
         label="idh",
         classes=("wildtype", "mutant"),

@@ -53,6 +53,7 @@ def train(site: Path, folder: Path, **changed: Any) -> GeneratorConfig:
         seed=1,
         processes=ALONE,
         scratch=folder,
+        kept=folder / "kept",
         tracked=Silent(),
     )
     assess_privacy.run(

@@ -50,6 +50,7 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         seed=1,
         processes=ALONE,
         scratch=tmp_path / "scratch",
+        kept=tmp_path / "kept",
         tracked=Silent(),
     )
     weights = digest_weights(tmp_path / "encoder", tmp_path / "trained")

@@ -27,7 +27,7 @@ def generator() -> Generator:
 
 def draw(generator: Generator, solver: Solver) -> torch.Tensor:
     noise = draw_noise(
-        range(2), latent_shape(generator.config), seed=1, site="alder", name="mutant"
+        range(2), latent_shape(generator.config), solver=solver, seed=1, site="alder", name="mutant"
     )
     return sample_images(generator, noise, [0, 1], solver=solver)
 
@@ -54,12 +54,12 @@ def test_the_whole_interval_is_plain_guidance_at_every_call() -> None:
     assert not Solver("heun", 4, 2.0, (0.2, 0.7)).guides(0.71)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "multistep", "ddim"])
+@pytest.mark.parametrize("sampler", ["euler", "heun", "multistep", "ddim", "sde"])
 def test_a_scan_does_not_depend_on_its_batch(generator: Generator, sampler: str) -> None:
     """Drawn alone or with others, to the last digits of sums."""
-    solver = Solver(sampler, 3, 2.0, (0.2, 0.9))  # type: ignore[arg-type]
+    solver = Solver(sampler, 3, 2.0, (0.2, 0.9), eta=1.0)  # type: ignore[arg-type]
     noise = draw_noise(
-        range(4), latent_shape(generator.config), seed=1, site="alder", name="mutant"
+        range(4), latent_shape(generator.config), solver=solver, seed=1, site="alder", name="mutant"
     )
     together = sample_images(generator, noise, [1] * 4, solver=solver)
     alone = sample_images(generator, noise[2:3], [1], solver=solver)
@@ -67,9 +67,20 @@ def test_a_scan_does_not_depend_on_its_batch(generator: Generator, sampler: str)
     torch.testing.assert_close(together[2:3], alone, atol=1e-5, rtol=1e-5)
 
 
+def test_only_a_solver_that_draws_anew_tells_how_much(generator: Generator) -> None:
+    """Its scans differ from those of another eta; other solvers' do not, so they do not say it."""
+    drawn = [draw(generator, Solver("sde", 3, 1.0, (0.0, 1.0), eta)) for eta in (0.0, 1.0)]
+    told = Solver("sde", 3, 1.0, (0.0, 1.0), 1.0).told_for(generator.config)
+
+    assert not torch.equal(*drawn)
+    assert told["eta"] == 1.0
+    assert "eta" not in Solver("heun", 3, 1.0, (0.0, 1.0), 1.0).told_for(generator.config)
+
+
 SETTINGS = SamplingSettings(
-    sampler="heun",
+    sampler="sde",
     num_steps=2,
+    eta=1.0,
     guidance=1.0,
     guidance_interval=(0.0, 1.0),
     num_per_class=6,

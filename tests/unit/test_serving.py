@@ -34,7 +34,7 @@ from tests.unit.tiny_models import (
 )
 
 
-KNOBS = {"sampler": "euler", "num_steps": 1, "guidance": 1.0}
+KNOBS = {"sampler": "euler", "num_steps": 1, "eta": 0.0, "guidance": 1.0}
 
 
 @pytest.fixture

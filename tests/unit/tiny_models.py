@@ -46,7 +46,6 @@ def tiny_generator(
 ) -> Generator:
     """Return an untrained generator of site alder, with a sequence and a mask."""
     config = GeneratorConfig(
-        schema_version=2 if covariates is None else 3,
         site="alder",
         label="idh",
         classes=("wildtype", "mutant"),

@@ -98,10 +98,15 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["euler", "heun", "multistep", "ddim"]),
+    type=click.Choice(["euler", "heun", "multistep", "ddim", "sde"]),
     help="How to follow the flow. Default: as in --params.",
 )
 @click.option("--num-steps", type=click.IntRange(min=1), help="Default: as in --params.")
+@click.option(
+    "--eta",
+    type=click.FloatRange(min=0),
+    help="How much noise the sampler sde draws anew. Default: as in --params.",
+)
 @click.option("--guidance", type=click.FloatRange(min=0), help="Default: as in --params.")
 @click.option(
     "--guidance-interval",
@@ -114,7 +119,7 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     default=Path("params.yaml"),
     show_default=True,
-    help="The study whose sampling knobs to use; not read where all four are given.",
+    help="The study whose sampling knobs to use; not read where all five are given.",
 )
 @KEY
 def sample(
@@ -127,6 +132,7 @@ def sample(
     covariates: tuple[str, ...],
     sampler: str | None,
     num_steps: int | None,
+    eta: float | None,
     guidance: float | None,
     guidance_interval: tuple[float, float] | None,
     params: Path,
@@ -151,6 +157,7 @@ def sample(
     knobs: dict[str, Any] = {
         "sampler": sampler,
         "num_steps": num_steps,
+        "eta": eta,
         "guidance": guidance,
         "guidance_interval": guidance_interval,
     }

@@ -33,6 +33,7 @@ from sitesynth import seeds
 from sitesynth.errors import BundleError
 from sitesynth.generators.generator import (
     CONFIG_FILE,
+    SCHEMA,
     Generator,
     GeneratorConfig,
     build_networks,
@@ -49,7 +50,6 @@ __all__ = [
     "write_bundle",
 ]
 
-SCHEMAS = (2, 3)
 WEIGHTS = (AUTOENCODER_FILE, FLOW_FILE)
 SIGNED = (*WEIGHTS, CONFIG_FILE, "card.json", "card.md")
 SIZE_LIMITS = {
@@ -239,10 +239,10 @@ def _strict_json(path: Path) -> Any:
 
 def _read_config(path: Path) -> GeneratorConfig:
     raw = _strict_json(path)
-    if isinstance(raw, dict) and raw.get("schema_version") not in SCHEMAS:
+    if isinstance(raw, dict) and raw.get("schema_version") != SCHEMA:
         raise BundleError(
-            f"{path} has schema {raw.get('schema_version')!r}; this version reads schemas "
-            f"{list(SCHEMAS)}."
+            f"{path} has schema {raw.get('schema_version')!r}; this version reads schema {SCHEMA}. "
+            "Ask the site to package its generator with this version."
         )
     try:
         config = GeneratorConfig.model_validate(raw)

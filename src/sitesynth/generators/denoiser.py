@@ -118,6 +118,7 @@ class Denoiser(nn.Module):
         super().__init__()
         _, *grid = latent_shape
         self.schedule = schedule_named(settings.schedule)
+        self.num_hints = 2 if settings.components else 1
         self.network = Transformer(
             latent_shape,
             patch=settings.patch,
@@ -125,7 +126,7 @@ class Denoiser(nn.Module):
             depth=settings.depth,
             num_classes=num_classes,
             num_channels=num_channels,
-            num_hints=2 if settings.components else 1,
+            num_hints=self.num_hints,
             covariates=() if covariates is None else covariates.sizes,
         )
         self.register_buffer("mean", torch.zeros(num_classes + 1, *latent_shape))

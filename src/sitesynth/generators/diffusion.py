@@ -15,7 +15,7 @@ from sitesynth.generators.covariates import Covariates, values_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.descriptions import Bounds, describe_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig
-from sitesynth.generators.latents import Latents, LatentScale, encode_scans, measure_scale
+from sitesynth.generators.latents import Latents, LatentScale, encode_once, measure_scale
 from sitesynth.generators.private_gradients import (
     PrivateBatches,
     losses_with_noise,
@@ -245,6 +245,7 @@ def train_diffusion(
     secret: str | None = None,
     scale: LatentScale | None = None,
     checkpoint: Path | None = None,
+    kept_latents: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
 ) -> tuple[Generator, dict[str, dict[str, float]]]:
     """Encode a site's scans, train its flow, and put its generator together.
@@ -267,6 +268,7 @@ def train_diffusion(
         secret: Known to the site alone; see `train_flow`.
         scale: That of latents which are nobody's; None measures the training scans' own.
         checkpoint: Where the state is kept, for a run that is killed.
+        kept_latents: A folder where latents are kept for the next training; None keeps none.
         on_step: Told each step's loss.
 
     Returns:
@@ -294,16 +296,21 @@ def train_diffusion(
         )
     views = seeds.generator(seed, "diffusion", site, "views")
     autoencoder.to(best_device())
-    latents = encode_scans(training, autoencoder, num_views=settings.num_views, rng=views)
-    labels = training.labels(label, classes)
-    held_out_latents = encode_scans(held_out, autoencoder, num_views=settings.num_views, rng=views)
+    encoded = encode_once(
+        {"train": training, "validation": held_out},
+        autoencoder,
+        num_views=settings.num_views,
+        rng=views,
+        folder=kept_latents,
+    )
     autoencoder.cpu()
+    latents, labels = encoded["train"], training.labels(label, classes)
     scale = measure_scale(latents) if scale is None else scale
     values = values_of(covariates, training.table)
     parts = {
         "train": (latents, labels, values),
         "validation": (
-            held_out_latents,
+            encoded["validation"],
             held_out.labels(label, classes),
             values_of(covariates, held_out.table),
         ),
@@ -349,7 +356,6 @@ def train_diffusion(
             told = held_out_losses(flow, found, known, scale, values=told_of, seed=seed, site=site)
             losses[split] = {str(time): value for time, value in told.items()}
     config = GeneratorConfig(
-        schema_version=2 if covariates is None else 3,
         site=site,
         label=label,
         classes=tuple(classes),

@@ -10,12 +10,11 @@ Inside its site it lies in two folders, one per stage that made it:
 What leaves the site is a bundle; see `generators.bundle`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, final
+from typing import Annotated, Final, Literal, Self, final
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, model_validator
 from safetensors.torch import load_file
 
 from sitesynth.generators.autoencoder import Autoencoder
@@ -31,6 +30,7 @@ from sitesynth.storage import read_json, write_json
 
 __all__ = [
     "CONFIG_FILE",
+    "SCHEMA",
     "Generator",
     "GeneratorConfig",
     "build_networks",
@@ -45,8 +45,8 @@ CONFIG_FILE = "config.json"
 PRESENCE = "has_"
 """How a table's columns begin that say which channels a scan has."""
 
-SCHEMA_WITHOUT = 2
-"""The schema of generators without covariates."""
+SCHEMA: Final = 4
+"""Of config.json; 1 to 3 were of networks without hints (ADR 54), that none can read now."""
 
 Small = Annotated[int, Field(gt=0, le=4096)]
 
@@ -54,8 +54,7 @@ Small = Annotated[int, Field(gt=0, le=4096)]
 class GeneratorConfig(Section):
     """What rebuilds a generator and says how its images are to be read."""
 
-    schema_version: Literal[2, 3]
-    """3 where there are covariates; a generator without any is told as schema 2, which had none."""
+    schema_version: Literal[4] = SCHEMA
     site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
     label: Annotated[str, Field(max_length=100)]
     classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=100)]
@@ -85,22 +84,6 @@ class GeneratorConfig(Section):
     covariates: Covariates | None = None
     """What the flow is conditional on beside the label, and how it occurs at the site."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _schema_2_has_no_covariates(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and raw.get("schema_version") == SCHEMA_WITHOUT:
-            flow = raw.get("diffusion")
-            if isinstance(flow, dict) and "covariates" not in flow:
-                return raw | {"diffusion": flow | {"covariates": []}}
-        return raw
-
-    @model_serializer(mode="wrap")
-    def _without_what_schema_2_lacks(self, told: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        content = told(self)
-        if self.covariates is None:
-            del content["covariates"], content["diffusion"]["covariates"]
-        return content
-
     @model_validator(mode="after")
     def _covariates_are_those_of_the_flow(self) -> Self:
         names = () if self.covariates is None else self.covariates.names
@@ -118,10 +101,6 @@ class GeneratorConfig(Section):
         taken += [name for name in names if name.startswith(PRESENCE)]
         if taken:
             raise ValueError(f"covariates {taken} have the names of other columns of a table")
-        if (self.covariates is None) != (self.schema_version == SCHEMA_WITHOUT):
-            raise ValueError(
-                f"schema {self.schema_version} and covariates {list(names)} do not go together"
-            )
         if self.covariates is not None and len(self.covariates.cells) != len(self.classes):
             raise ValueError(
                 f"cells of {len(self.covariates.cells)} classes are told, but there are "

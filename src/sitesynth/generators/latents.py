@@ -10,29 +10,41 @@ their mean square 1 over all training latents. One number, not one per channel, 
 faint in the images stays faint in the flow's loss. The scale is part of the generator: without it,
 its weights mean nothing.
 
+They may be kept in a file, for the next training on them. Its name is the digest of all that they
+depend on: the autoencoder's weights, the preprocessed scans, the views' randomness, and the code.
+
 Axes: n = scans, v = views, k = latent channels, then the latent grid.
 """
 
+import hashlib
+import inspect
 import math
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
 import torch
 from jaxtyping import Bool, Float
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sitesynth import networks
 from sitesynth.errors import TrainingError
+from sitesynth.generators import autoencoder as autoencoder_code
+from sitesynth.generators import patches, views
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
-from sitesynth.storage import read_json, write_json
+from sitesynth.storage import read_json, replacing, sweep, write_json
 
 
 __all__ = [
     "SCALE_FILE",
     "LatentScale",
     "Latents",
+    "encode_once",
     "encode_scans",
     "measure_scale",
     "read_scale",
@@ -42,6 +54,9 @@ __all__ = [
 
 SCALE_FILE: Final = "latent_scale.json"
 """Beside an autoencoder that was trained on phantoms."""
+
+LATENTS_CODE = (sys.modules[__name__], autoencoder_code, networks, patches, views)
+"""Modules whose change may change latents."""
 
 BATCH_SIZE = 8
 
@@ -117,6 +132,78 @@ def encode_scans(
         means.append(torch.stack([mean.cpu() for mean, _ in views], dim=1))
         stds.append(torch.stack([std.cpu() for _, std in views], dim=1))
     return Latents(torch.cat(means), torch.cat(stds), images.presence)
+
+
+def encode_once(
+    splits: Mapping[str, ImageSet],
+    autoencoder: Autoencoder,
+    *,
+    num_views: int,
+    rng: torch.Generator,
+    folder: Path | None,
+) -> dict[str, Latents]:
+    """Encode the scans of some splits, or read what an earlier call on the same ones has left.
+
+    Args:
+        splits: The scans.
+        autoencoder: What encodes them, on its device.
+        num_views: Encodings of each scan.
+        rng: Source of the shifts, as it was seeded.
+        folder: Where the latents are kept, those of other scans or weights no longer; None keeps
+            them nowhere.
+    """
+
+    def encode() -> dict[str, Latents]:
+        return {
+            split: encode_scans(images, autoencoder, num_views=num_views, rng=rng)
+            for split, images in splits.items()
+        }
+
+    if folder is None:
+        return encode()
+    path = folder / f"{_digest_of_latents(splits, autoencoder, num_views, rng)}.safetensors"
+    if not path.exists():
+        encoded = encode()
+        with replacing(path) as temporary:
+            save_file(
+                {
+                    f"{split}/{part}": getattr(latents, part).contiguous()
+                    for split, latents in encoded.items()
+                    for part in ("mean", "std")
+                },
+                temporary,
+            )
+        for other in folder.glob("*.safetensors"):
+            if other != path:
+                other.unlink()
+        sweep(folder)
+    kept = load_file(path)
+    return {
+        split: Latents(kept[f"{split}/mean"], kept[f"{split}/std"], images.presence)
+        for split, images in splits.items()
+    }
+
+
+def _digest_of_latents(
+    splits: Mapping[str, ImageSet],
+    autoencoder: Autoencoder,
+    num_views: int,
+    rng: torch.Generator,
+) -> str:
+    """Return a digest of all that latents depend on."""
+    device = autoencoder.typical.device.type
+    told = hashlib.sha256(f"{num_views} {rng.initial_seed()} {device} {torch.__version__}".encode())
+    for module in LATENTS_CODE:
+        told.update(inspect.getsource(module).encode())
+    for name, weight in sorted(autoencoder.state_dict().items()):
+        told.update(name.encode())
+        told.update(weight.cpu().contiguous().numpy().tobytes())
+    for split, images in splits.items():
+        told.update(f"{split} {len(images)} {images.channels} {images.grid}".encode())
+        told.update(images.presence.numpy().tobytes())
+        for index in range(len(images)):
+            told.update(images.load([index]).numpy().tobytes())
+    return told.hexdigest()[:32]
 
 
 def write_scale(folder: Path, scale: LatentScale) -> None:

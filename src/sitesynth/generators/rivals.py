@@ -68,7 +68,7 @@ class Gan(nn.Module):
         super().__init__()
         self.gaussian = Gaussian(flow)
         self.network = flow.network
-        self.num_inputs = 2 + bool(len(flow.components))
+        self.num_hints = flow.num_hints
 
     def forward(
         self, noise: Float[Tensor, "n k ..."], conditions: Conditions
@@ -76,10 +76,9 @@ class Gan(nn.Module):
         """Turn standard normal noise into scaled latents."""
         drawn = self.gaussian(noise, conditions)
         centred = drawn - self.gaussian.mean[conditions.labels + 1]
-        # The network knows a flow's time and hints; here it is always time 0, without any noise,
-        # where latents are what they are expected to be.
+        # The network knows a flow's time and hints; here it is always time 0, and without hints.
         never = torch.zeros(len(noise), device=noise.device)
-        shown = torch.cat([centred] * self.num_inputs, dim=1)
+        shown = torch.cat([centred, *[torch.zeros_like(centred)] * self.num_hints], dim=1)
         changed = self.network(shown, never, conditions.labels, conditions.presence)
         result: Tensor = drawn + changed
         return result

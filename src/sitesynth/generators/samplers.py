@@ -2,7 +2,7 @@
 
 A `Velocity` is all that a sampler knows of a network, so that samplers can be tested on velocities
 in closed form. What it returns is the v of `generators.schedules`, at unit speed. No sampler draws
-anything: a sample is a function of its starting noise.
+anything: a sample is a function of its noise, the starting one and, for `sde`, one a step.
 
 | sampler | calls of the network in k steps | order |
 |---|---|---|
@@ -10,15 +10,17 @@ anything: a sample is a function of its starting noise.
 | ddim (Song et al., 2021) | k | 1; on the straight schedule it is Euler's method |
 | heun | 2 k - 1 | 2, its last step 1 |
 | multistep (Adams and Bashforth's method of two steps) | k | 2, its first and last step 1 |
+| sde (SDE-DPM-Solver++(2M) of Lu et al., 2022, at eta 1) | k | 2, its first two and last step 1 |
 
 The last step is Euler's or DDIM's in all of them: a network is never trained on data without noise.
 
-Axes: n = samples, then anything.
+Axes: n = samples, d = draws of noise, then anything.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, assert_never, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,14 +35,16 @@ __all__ = [
     "Velocity",
     "ddim",
     "euler",
+    "follow",
     "guided",
     "heun",
     "multistep",
-    "sampler_named",
+    "num_draws",
+    "sde",
     "time_grid",
 ]
 
-SamplerName = Literal["euler", "heun", "multistep", "ddim"]
+SamplerName = Literal["euler", "heun", "multistep", "ddim", "sde"]
 
 
 @runtime_checkable
@@ -62,17 +66,44 @@ def time_grid(num_steps: int) -> list[float]:
     return [1 - step / num_steps for step in range(num_steps + 1)]
 
 
-def sampler_named(name: SamplerName) -> Sampler:
-    """Return the sampler of a name."""
+def num_draws(name: SamplerName, *, num_steps: int) -> int:
+    """Return how many draws of noise a sample takes: the last step of `sde` needs none."""
+    return num_steps if name == "sde" else 1
+
+
+def follow(
+    name: SamplerName,
+    schedule: Schedule,
+    velocity: Velocity,
+    noise: Float[Tensor, "n d ..."],
+    times: Sequence[float],
+    *,
+    eta: float,
+) -> Float[Tensor, "n ..."]:
+    """Sample by the sampler of a name.
+
+    Args:
+        name: Which one.
+        schedule: From data to noise.
+        velocity: What the network says.
+        noise: Samples at the first of the times, and as many fresh draws as `num_draws` says.
+        times: Decreasing ones.
+        eta: See `sde`; the others do not look at it.
+    """
     match name:
         case "euler":
-            return euler
+            sampler: Sampler = euler
         case "heun":
-            return heun
+            sampler = heun
         case "multistep":
-            return multistep
+            sampler = multistep
         case "ddim":
-            return ddim
+            sampler = ddim
+        case "sde":
+            return sde(schedule, velocity, noise, times, eta=eta)
+        case _:
+            assert_never(name)
+    return sampler(schedule, velocity, noise[:, 0], times)
 
 
 def euler(
@@ -126,6 +157,57 @@ def multistep(
         x = x + schedule.speed * step * foretold
         before, previous = slope, step
     return x
+
+
+def sde(
+    schedule: Schedule,
+    velocity: Velocity,
+    noise: Float[Tensor, "n d ..."],
+    times: Sequence[float],
+    *,
+    eta: float,
+) -> Float[Tensor, "n ..."]:
+    """Guess the data, and mix it anew with less of the guessed noise and some fresh one.
+
+    With h the step in log(a / b), half the log of the signal-to-noise ratio, a share exp(-h) of the
+    guessed noise is older than the step, if x_t is; eta^2 (1 - exp(-2 h)) of the variance is drawn
+    anew, all of it at most. At eta 1 that is the reverse diffusion, at 0 DDIM. The guess of the
+    data is that in the middle of the step, as the last two calls foretell it. Fresh noise takes the
+    place of what the network has got wrong before, which a deterministic sampler carries along
+    (Karras et al., 2022, Section 4).
+
+    Args:
+        schedule: From data to noise.
+        velocity: What the network says.
+        noise: The samples at the first of the times, then a fresh draw for each step but the last.
+        times: Decreasing ones, down to 0.
+        eta: How much is drawn anew, at least 0.
+    """
+    x, *fresh = noise.unbind(1)
+    guess = x
+    before, previous = None, math.inf
+    for step, (now, then) in enumerate(pairwise(times)):
+        at_now = _at(now, x)
+        guess, _ = schedule.split(x, velocity(x, at_now), at_now)
+        if then == 0:
+            break
+        (a, b), (a_then, b_then) = _weights(schedule, now), _weights(schedule, then)
+        # At time 1 there is no signal yet, and the step in log(a / b) has no end.
+        length = math.inf if a == 0 else math.log(a_then / b_then) - math.log(a / b)
+        data = guess
+        if before is not None and math.isfinite(previous):
+            data = guess + length / (2 * previous) * (guess - before)
+        rest = (x - a * data) / b
+        renewed = b_then * min(1.0, eta * math.sqrt(-math.expm1(-2 * length)))
+        kept = math.sqrt(b_then**2 - renewed**2)
+        x = a_then * data + kept * rest + renewed * fresh[step]
+        before, previous = guess, length
+    return guess
+
+
+def _weights(schedule: Schedule, time: float) -> tuple[float, float]:
+    a, b = schedule.weights(torch.tensor(time, dtype=torch.float64))
+    return float(a), float(b)
 
 
 def guided(

@@ -186,11 +186,16 @@ class ComputeSettings(Section):
 class SamplingSettings(Section):
     """How the hub draws from a bundle."""
 
-    sampler: Literal["euler", "heun", "multistep", "ddim"]
-    """How to follow the flow; heun calls the network twice a step, the others once."""
+    sampler: Literal["euler", "heun", "multistep", "ddim", "sde"]
+    """How to follow the flow; heun calls the network twice a step, the others once. `sde` draws
+    fresh noise on its way, which mends errors of the steps before (ADR 55)."""
 
     num_steps: Count
     """Steps of the sampler from noise to latents."""
+
+    eta: Annotated[float, Field(ge=0.0)]
+    """How much of the noise `sde` draws anew at each step (Song et al., 2021, Equation 16): 0 none,
+    1 what the reverse diffusion does, more up to all of it. Other samplers do not look at it."""
 
     guidance: Annotated[float, Field(ge=0.0)]
     """Classifier-free guidance scale: 0 ignores the label, 1 is the conditional flow itself."""

@@ -1,12 +1,18 @@
 """The scale of a site's latents."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from sitesynth import seeds
 from sitesynth.errors import TrainingError
-from sitesynth.generators.latents import Latents, LatentScale, measure_scale
+from sitesynth.generators import latents as module
+from sitesynth.generators.latents import Latents, LatentScale, encode_once, measure_scale
 from sitesynth.generators.views import views_of
+from sitesynth.images import ImageSet, read_images, write_index, write_voxels
+from tests.unit.tiny_models import tiny_generator
 
 
 def latents_of(mean: torch.Tensor, std: float) -> Latents:
@@ -62,3 +68,58 @@ def test_the_first_views_are_the_scan_and_its_mirror_image_and_the_rest_are_shif
         assert int((rows - 4).abs().max()) <= 2
         assert int((columns - 4).abs().max()) <= 2
         assert len(set(place.tolist())) > 1
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> ImageSet:
+    """Return three scans of two channels; the second has no first one."""
+    rng, rows = np.random.default_rng(0), []
+    for name in ("a", "b", "c"):
+        write_voxels(tmp_path / "scans", name, rng.random((2, 8, 8), dtype=np.float32))
+        has = {"has_t1": str(name != "b").lower(), "has_mask": "true"}
+        rows.append({"scan_id": name, "patient_id": name, "split": "train", "site": "alder", **has})
+    write_index(tmp_path / "scans", channels=("t1", "mask"), grid=(8, 8), rows=rows, about={})
+    return read_images(tmp_path / "scans")
+
+
+def encoded(
+    scans: ImageSet, folder: Path | None, *, seed: int = 1, typical: float = 0.0
+) -> Latents:
+    """Encode the scans by an autoencoder that takes missing channels for `typical`."""
+    autoencoder = tiny_generator((8, 8)).autoencoder
+    autoencoder.typical.fill_(typical)
+    with seeds.isolated(seeds.generator(0, "way in")):
+        torch.nn.init.normal_(autoencoder.shortcut_in.get_parameter("weight"))
+    rng = seeds.generator(seed, "views")
+    return encode_once({"train": scans}, autoencoder, num_views=4, rng=rng, folder=folder)["train"]
+
+
+def test_latents_are_encoded_once(
+    scans: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same numbers come back, from a file, with nothing to encode them by."""
+    plain, first = encoded(scans, None), encoded(scans, tmp_path / "kept")
+    monkeypatch.setattr(module, "encode_scans", None)
+    second = encoded(scans, tmp_path / "kept")
+
+    for latents in (first, second):
+        assert torch.equal(latents.mean, plain.mean)
+        assert torch.equal(latents.std, plain.std)
+        assert torch.equal(latents.presence, plain.presence)
+
+
+def test_latents_of_other_weights_shifts_or_scans_are_not_taken(
+    scans: ImageSet, tmp_path: Path
+) -> None:
+    """One file is kept, that of the last call."""
+    kept = tmp_path / "kept"
+    encoded(scans, kept)
+    for change in ({"typical": 0.5}, {"seed": 2}):
+        assert torch.equal(encoded(scans, kept, **change).mean, encoded(scans, None, **change).mean)
+        assert len(list(kept.iterdir())) == 1
+    changed = scans.load([0])[0].numpy()
+    changed[0, 0, 0] += 0.25
+    write_voxels(tmp_path / "scans", "a", changed)
+    again = read_images(tmp_path / "scans")
+
+    assert torch.equal(encoded(again, kept).mean, encoded(again, None).mean)

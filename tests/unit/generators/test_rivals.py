@@ -90,7 +90,7 @@ def test_the_flow_without_training_leads_where_its_gaussian_draws() -> None:
     from sitesynth.sampling import _follow  # noqa: PLC0415
 
     with torch.no_grad():
-        led = _follow(flow, noise, some, solver)
+        led = _follow(flow, noise[:, None], some, solver)
     torch.testing.assert_close(led, Gaussian(flow)(noise, some), atol=0.05, rtol=0)
 
 
@@ -107,8 +107,10 @@ def test_a_bundle_brings_back_its_variant(tmp_path: Path, name: VariantName, kin
     """Same draws before and after; weights that are not the variant's are refused elsewhere."""
     made = variant(name)
     found = read_bundle(write_tiny_bundle(tmp_path / "bundle", made))
-    noise = draw_noise(range(2), latent_shape(made.config), seed=1, site="alder", name="mutant")
-    solver = Solver("euler", 2, 1.0, (0.0, 1.0))
+    solver = Solver("sde", 2, 1.0, (0.0, 1.0))
+    noise = draw_noise(
+        range(2), latent_shape(made.config), solver=solver, seed=1, site="alder", name="mutant"
+    )
 
     assert isinstance(found.flow, kind)
     assert torch.equal(
@@ -131,10 +133,13 @@ def test_a_flows_config_is_what_it_was_before_there_was_a_choice(tmp_path: Path)
 def test_what_draws_in_one_pass_cannot_be_guided(name: VariantName) -> None:
     """It says so, and what guidance has to be."""
     made = variant(name)
-    noise = draw_noise(range(1), latent_shape(made.config), seed=1, site="alder", name="mutant")
+    solver = Solver("euler", 2, 2.0, (0.0, 1.0))
+    noise = draw_noise(
+        range(1), latent_shape(made.config), solver=solver, seed=1, site="alder", name="mutant"
+    )
 
     with pytest.raises(SettingsError, match=rf"alder is a {name}.*must be 1, not 2\."):
-        sample_images(made, noise, [0], solver=Solver("euler", 2, 2.0, (0.0, 1.0)))
+        sample_images(made, noise, [0], solver=solver)
 
 
 @pytest.mark.parametrize("name", ["gan", "gaussian"])
