@@ -19,15 +19,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from benchmarks.variants import distances
-from sitesynth.audits import describe_real, extractor_for
-from sitesynth.features import FeatureScale
+from benchmarks.held_out import HeldOut, draw_cohort
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder
 from sitesynth.images import read_images
-from sitesynth.sampling import write_samples
 from sitesynth.settings import load_settings
 
 
@@ -53,9 +48,7 @@ def main() -> None:
         num_channels=len(scans.channels),
         dims=len(scans.grid),
     )
-    held_out = describe_real(scans.in_split("validation"))
-    scale = FeatureScale.of(describe_real(scans.in_split("train")).features)
-    extractor = extractor_for(scans.channels, len(scans.grid))
+    held_out = HeldOut.of(scans)
     sys.stdout.write(
         "| components | detail | seconds | held-out error | training error | KID | FID |\n"
     )
@@ -83,20 +76,11 @@ def main() -> None:
             )
             seconds = time.monotonic() - started
             with tempfile.TemporaryDirectory() as scratch:
-                drawn = Path(scratch) / "drawn"
-                write_samples(
-                    drawn,
-                    generator,
-                    counts=[NUM_PER_CLASS] * len(study.classes),
-                    settings=study.sampling,
-                    bundle_digest="never packed",
-                    seed=study.seed,
+                told = held_out.distances_to(
+                    draw_cohort(
+                        Path(scratch) / "drawn", generator, study, num_per_class=NUM_PER_CLASS
+                    )
                 )
-                synthetic = describe_real(read_images(drawn))
-            lacking = np.resize(held_out.presence, synthetic.presence.shape)
-            told = distances(
-                held_out, synthetic, extractor.hide(synthetic.features, lacking), scale
-            )
             errors = (
                 ", ".join(f"{value:.3f}" for value in losses[split].values())
                 for split in ("validation", "train")

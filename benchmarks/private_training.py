@@ -6,8 +6,8 @@ same batches expected and as many steps, and one without noise. Each draws a syn
 is measured
 
 - by the flow's mean loss on phantoms that nobody trained on;
-- by KID to those, in the units of the training phantoms (the first row has the training phantoms in
-  the place of synthetic ones: the best to be expected);
+- by KID and FID to those, in the units of the training phantoms (the first row has the training
+  phantoms in the place of synthetic ones: the best to be expected);
 - by the AUC of classifiers that learned from it, on further phantoms of other scanners.
 
     python -m benchmarks.private_training [--patients 120] [--steps 100] [--noise 0.5 1 2]
@@ -24,20 +24,17 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.held_out import HeldOut, draw_cohort
 from benchmarks.variants import external_auc
 from sitesynth import seeds
-from sitesynth.audits import Described, describe_real
 from sitesynth.classifiers.training import examples_of
-from sitesynth.features import FeatureScale
 from sitesynth.generators.autoencoder import train_autoencoder
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.latents import encode_scans, measure_scale
 from sitesynth.generators.phantoms import MUTANT_FRACTION, NOBODY, draw_phantoms
-from sitesynth.images import ImageSet, read_images
+from sitesynth.images import ImageSet
 from sitesynth.phantom.consortium import draw_patients
 from sitesynth.privacy.accounting import epsilon_of
-from sitesynth.quality.fidelity import kid_with_interval
-from sitesynth.sampling import write_samples
 from sitesynth.settings import Settings, load_settings
 
 
@@ -51,7 +48,6 @@ NUM_EXTERNAL: Final = 80
 NUM_OTHERS: Final = 32
 """Phantoms that the autoencoder and the scale come from."""
 NUM_PER_CLASS: Final = 60
-NUM_RESAMPLES: Final = 300
 NUM_CLASSIFIERS: Final = 2
 
 
@@ -94,19 +90,6 @@ def in_splits(images: ImageSet, *, num_held_out: int) -> ImageSet:
     return replace(images, table=table)
 
 
-def kid_of(held_out: Described, candidate: Described, scale: FeatureScale) -> str:
-    """Return KID to held-out phantoms with its interval."""
-    told = kid_with_interval(
-        scale.standardize(candidate.features),
-        scale.standardize(held_out.features),
-        patients_x=candidate.patients,
-        patients_y=held_out.patients,
-        num_resamples=NUM_RESAMPLES,
-        rng=seeds.numpy_generator(0, "resamples"),
-    )
-    return f"{told.value:.2f} ({told.low:.2f} to {told.high:.2f})"
-
-
 def main() -> None:
     """Print a row per noise multiplier."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -145,22 +128,20 @@ def main() -> None:
         scale = measure_scale(
             encode_scans(others, autoencoder, num_views=2, rng=seeds.generator(2, "views"))
         )
-        training = hospital.in_split("train")
-        real, held_out = describe_real(training), describe_real(hospital.in_split("validation"))
-        units = FeatureScale.of(real.features)
+        held_out = HeldOut.of(hospital)
 
         def row(*cells: object) -> None:
             sys.stdout.write("| " + " | ".join(str(cell) for cell in cells) + " |\n")
             sys.stdout.flush()
 
-        row("noise multiplier", "epsilon", "held-out loss", "KID", "external AUC")
-        row(*["---"] * 5)
+        row("noise multiplier", "epsilon", "held-out loss", "KID", "FID", "external AUC")
+        row(*["---"] * 6)
         row(
             "training phantoms",
             "",
             "",
-            kid_of(held_out, real, units),
-            external_auc(training, external, plain, NUM_CLASSIFIERS),
+            held_out.distances_to_training(),
+            external_auc(hospital.in_split("train"), external, plain, NUM_CLASSIFIERS),
         )
         for noise in (None, *given.noise):
             study = study_of(steps=given.steps, noise=noise, num_patients=given.patients)
@@ -189,21 +170,14 @@ def main() -> None:
                     delta=study.diffusion.dp.delta,
                 )
                 epsilon = f"{told:.1f}"
-            drawn = folder / f"noise {noise}"
-            write_samples(
-                drawn,
-                generator,
-                counts=[NUM_PER_CLASS] * len(study.classes),
-                settings=study.sampling,
-                bundle_digest="never packed",
-                seed=1,
+            synthetic = draw_cohort(
+                folder / f"noise {noise}", generator, study, num_per_class=NUM_PER_CLASS
             )
-            synthetic = read_images(drawn)
             row(
                 "no noise" if noise is None else f"{noise:g}",
                 epsilon,
                 f"{np.mean(list(losses['validation'].values())):.3f}",
-                kid_of(held_out, describe_real(synthetic), units),
+                held_out.distances_to(synthetic),
                 external_auc(synthetic, external, study, NUM_CLASSIFIERS),
             )
 

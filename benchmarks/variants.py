@@ -26,19 +26,16 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.held_out import HeldOut, draw_cohort
 from sitesynth import seeds
-from sitesynth.audits import Described, describe_real, extractor_for
 from sitesynth.classifiers.network import build_classifier
 from sitesynth.classifiers.training import Examples, examples_of, predict, train_on
 from sitesynth.evaluation.metrics import auc
-from sitesynth.features import FeatureScale
 from sitesynth.generators.autoencoder import Autoencoder, train_autoencoder
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import Generator
 from sitesynth.generators.phantoms import NOBODY, draw_phantoms
 from sitesynth.images import ImageSet, read_images
-from sitesynth.quality.fidelity import measure_distances
-from sitesynth.sampling import write_samples
 from sitesynth.settings import Settings, load_settings
 
 
@@ -50,7 +47,6 @@ PROBE_STEPS: Final = 10
 """Steps by which a variant's speed is measured; the first is left out."""
 
 NUM_PER_CLASS: Final = 60
-NUM_RESAMPLES: Final = 200
 
 
 def train_for(
@@ -84,25 +80,6 @@ def train_for(
     _, moments = trained(PROBE_STEPS)
     num_steps = int(seconds * (PROBE_STEPS - 1) / (moments[-1] - moments[0]))
     return trained(num_steps)[0], num_steps
-
-
-def distances(
-    held_out: Described, candidate: Described, features: np.ndarray, scale: FeatureScale
-) -> str:
-    """Return KID and FID to the held-out scans, with their intervals, as cells of a row."""
-    told = measure_distances(
-        scale.standardize(held_out.features),
-        scale.standardize(features),
-        patients_x=held_out.patients,
-        patients_y=candidate.patients,
-        num_resamples=NUM_RESAMPLES,
-        rng=seeds.numpy_generator(0, "resamples"),
-    )
-    return " | ".join(
-        f"{told[name]['value']:.{digits}f} ({told[name]['low']:.{digits}f} to "
-        f"{told[name]['high']:.{digits}f})"
-        for name, digits in (("kid", 3), ("fid", 1))
-    )
 
 
 def external_scores(
@@ -179,9 +156,7 @@ def main() -> None:
     study = load_settings(Path("params.yaml"), site=given.site)
     scans = read_images(given.images / given.site)
     training = scans.in_split("train")
-    real = {split: describe_real(scans.in_split(split)) for split in ("train", "validation")}
-    scale, held_out = FeatureScale.of(real["train"].features), real["validation"]
-    extractor = extractor_for(scans.channels, len(scans.grid))
+    held_out = HeldOut.of(scans)
     external = examples_of(
         [read_images(given.images / site) for site in study.sites.external],
         label=study.task.label,
@@ -199,7 +174,7 @@ def main() -> None:
         "training scans",
         "",
         "",
-        distances(held_out, real["train"], real["train"].features, scale),
+        held_out.distances_to_training(),
         external_auc(training, external, study, given.classifiers),
     )
     autoencoders: dict[str, Autoencoder] = {}
@@ -229,25 +204,15 @@ def main() -> None:
             generator, steps = train_for(
                 given.seconds, scans, autoencoders[source], changed, given.site
             )
-            drawn = folder / f"{variant} {source}"
-            write_samples(
-                drawn,
-                generator,
-                counts=[NUM_PER_CLASS] * len(study.classes),
-                settings=changed.sampling,
-                bundle_digest="never packed",
-                seed=study.seed,
+            drawn = draw_cohort(
+                folder / f"{variant} {source}", generator, changed, num_per_class=NUM_PER_CLASS
             )
-            synthetic = describe_real(read_images(drawn))
-            # Held-out scans lack sequences; as many synthetic ones must.
-            lacking = np.resize(held_out.presence, synthetic.presence.shape)
-            features = extractor.hide(synthetic.features, lacking)
             row(
                 variant,
                 source,
                 steps,
-                distances(held_out, synthetic, features, scale),
-                external_auc(read_images(drawn), external, study, given.classifiers),
+                held_out.distances_to(drawn),
+                external_auc(drawn, external, study, given.classifiers),
             )
 
 

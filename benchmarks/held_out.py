@@ -1,0 +1,89 @@
+"""How far a generator's scans are from its site's held-out ones: shared by several benchmarks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, final
+
+import numpy as np
+
+from sitesynth import seeds
+from sitesynth.audits import Described, describe_real, extractor_for
+from sitesynth.features import Extractor, FeatureScale
+from sitesynth.generators.generator import Generator
+from sitesynth.images import ImageSet, read_images
+from sitesynth.quality.fidelity import measure_distances
+from sitesynth.sampling import write_samples
+from sitesynth.settings import Settings
+
+
+__all__ = ["HeldOut", "draw_cohort"]
+
+NUM_RESAMPLES: Final = 200
+
+
+@final
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out scans of a site, compared in units of its training scans' spread."""
+
+    training: Described
+    scans: Described
+    scale: FeatureScale
+    extractor: Extractor
+
+    @classmethod
+    def of(cls, scans: ImageSet) -> Self:
+        """Describe a site's scans."""
+        training = describe_real(scans.in_split("train"))
+        return cls(
+            training,
+            describe_real(scans.in_split("validation")),
+            FeatureScale.of(training.features),
+            extractor_for(scans.channels, len(scans.grid)),
+        )
+
+    def distances_to_training(self) -> str:
+        """Return KID and FID of the training scans, with their intervals, as cells of a row."""
+        return self._distances(self.training.features, self.training.patients)
+
+    def distances_to(self, synthetic: ImageSet) -> str:
+        """Return those of synthetic scans, as if they lacked the sequences that held-out ones lack.
+
+        Args:
+            synthetic: Scans with every channel.
+        """
+        described = describe_real(synthetic)
+        lacking = np.resize(self.scans.presence, described.presence.shape)
+        features = self.extractor.hide(described.features, lacking)
+        return self._distances(features, described.patients)
+
+    def _distances(self, features: np.ndarray, patients: Sequence[str]) -> str:
+        told = measure_distances(
+            self.scale.standardize(self.scans.features),
+            self.scale.standardize(features),
+            patients_x=self.scans.patients,
+            patients_y=tuple(patients),
+            num_resamples=NUM_RESAMPLES,
+            rng=seeds.numpy_generator(0, "resamples"),
+        )
+        return " | ".join(
+            f"{told[name]['value']:.{digits}f} ({told[name]['low']:.{digits}f} to "
+            f"{told[name]['high']:.{digits}f})"
+            for name, digits in (("kid", 1), ("fid", 1))
+        )
+
+
+def draw_cohort(
+    folder: Path, generator: Generator, study: Settings, *, num_per_class: int
+) -> ImageSet:
+    """Draw scans of each class, as the hub would from the generator's bundle."""
+    write_samples(
+        folder,
+        generator,
+        counts=[num_per_class] * len(study.classes),
+        settings=study.sampling,
+        bundle_digest="never packed",
+        seed=study.seed,
+    )
+    return read_images(folder)
