@@ -103,8 +103,7 @@ def gan() -> Gan:
     latents = tiny_latents.two_heaps(SHAPE, num_scans=20, seed=0)
     model = Gan(tiny_latents.untrained(SHAPE, latents, torch.zeros(20, dtype=torch.long)))
     with seeds.isolated(seeds.generator(0, "last")):
-        # It is shown the same latents three times, which add up.
-        torch.nn.init.normal_(model.network.last.weight, std=0.1 / 3)
+        torch.nn.init.normal_(model.network.last.weight, std=0.05)
     return model.eval()
 
 
