@@ -77,7 +77,8 @@ def run(
             secret=secret,
             scale=read_scale(encoder) if is_nobodys and diffusion.dp is not None else None,
             checkpoint=scratch / "state.safetensors",
-            kept_latents=kept,
+            # One writes; two would sweep away what the other has not finished.
+            kept_latents=kept if processes.is_first else None,
             on_step=history.and_also(show) if processes.is_first else show,
         )
     if not processes.is_first:

@@ -110,10 +110,16 @@ def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
 
     assert_about_the_same(together, alone)
     files = [
-        sorted(path.relative_to(folder) for path in folder.rglob("*") if "mlruns" not in path.parts)
+        sorted(
+            path.relative_to(folder)
+            for path in folder.rglob("*")
+            if not {"mlruns", "kept"} & set(path.parts)
+        )
         for folder in (alone, together)
     ]
     assert files[0] == files[1]
+    # Named by the autoencoder's weights, whose last digits differ.
+    assert len(list((together / "checkpoints/kept/train_diffusion@alder").iterdir())) == 1
     assert len(list((together / "mlruns/journals").iterdir())) == 2
     assert len((together / "flow/history.csv").read_text().splitlines()) == 5
 
