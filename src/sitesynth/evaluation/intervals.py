@@ -244,5 +244,6 @@ def ece_interval(
         confidence: How often, at least, the interval shall contain the truth.
     """
     by_chance = float(np.quantile(calibrated, confidence))
-    error = float(np.quantile(resampled, confidence) - resampled.mean())
+    # Of a few patients, rare large errors can lift the mean above the quantile.
+    error = max(0.0, float(np.quantile(resampled, confidence) - resampled.mean()))
     return Interval(max(0.0, value - by_chance), min(1.0, value + error))

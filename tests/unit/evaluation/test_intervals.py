@@ -159,6 +159,13 @@ def test_the_ece_that_chance_explains_may_be_zero() -> None:
     assert found.high == pytest.approx(0.2 + 0.29 - 0.2)
 
 
+def test_the_interval_of_an_ece_holds_the_ece() -> None:
+    """One resample in thirty is far off, so that their mean is above their 95 % quantile."""
+    resampled = np.array([0.1] * 29 + [0.9])
+
+    assert intervals.ece_interval(0.12, np.zeros(10), resampled).high == 0.12
+
+
 @pytest.mark.slow
 def test_intervals_contain_the_truth_about_as_often_as_they_say() -> None:
     """600 binormal cohorts of 40 + 50: 95 % +- 2 Monte Carlo and 2 allowed by the contract.
