@@ -163,7 +163,7 @@ def test_the_interval_of_an_ece_holds_the_ece() -> None:
     """One resample in thirty is far off, so that their mean is above their 95 % quantile."""
     resampled = np.array([0.1] * 29 + [0.9])
 
-    assert intervals.ece_interval(0.12, np.zeros(10), resampled).high == 0.12
+    assert intervals.ece_interval(0.12, np.zeros(30), resampled).high == 0.12
 
 
 @pytest.mark.slow
