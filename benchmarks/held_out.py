@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Self, final
 
 import numpy as np
+from jaxtyping import Float
 
 from sitesynth import seeds
 from sitesynth.audits import Described, describe_real, extractor_for
@@ -54,9 +55,12 @@ class HeldOut:
             synthetic: Scans with every channel.
         """
         described = describe_real(synthetic)
-        lacking = np.resize(self.scans.presence, described.presence.shape)
-        features = self.extractor.hide(described.features, lacking)
-        return self._distances(features, described.patients)
+        return self._distances(self.lacking_alike(described.features), described.patients)
+
+    def lacking_alike(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """Hide of features what the held-out scans lack, scan by scan, over and over again."""
+        lacking = np.resize(self.scans.presence, (len(features), self.scans.presence.shape[1]))
+        return self.extractor.hide(features, lacking)
 
     def _distances(self, features: np.ndarray, patients: Sequence[str]) -> str:
         told = measure_distances(
@@ -68,9 +72,8 @@ class HeldOut:
             rng=seeds.numpy_generator(0, "resamples"),
         )
         return " | ".join(
-            f"{told[name]['value']:.{digits}f} ({told[name]['low']:.{digits}f} to "
-            f"{told[name]['high']:.{digits}f})"
-            for name, digits in (("kid", 1), ("fid", 1))
+            f"{told[name]['value']:.1f} ({told[name]['low']:.1f} to {told[name]['high']:.1f})"
+            for name in ("kid", "fid")
         )
 
 

@@ -88,7 +88,7 @@ def passed_through(source: Source, start: float, study: Settings) -> Float[Tenso
     fresh = torch.randn(
         (num_draws(sampling.sampler, num_steps=sampling.num_steps) - 1, *data.shape), generator=rng
     )
-    times = [start * time for time in time_grid(study.sampling.num_steps)]
+    times = [start * time for time in time_grid(sampling.num_steps)]
     whole = torch.ones(len(data), len(generator.config.channels), dtype=torch.bool)
     everyone = Conditions(source.labels[source.chosen], whole)
     drawn = []

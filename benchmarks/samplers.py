@@ -27,9 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.held_out import HeldOut
 from sitesynth import seeds
-from sitesynth.audits import describe_real, extractor_for
-from sitesynth.features import FeatureScale
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, latent_shape, read_generator
 from sitesynth.generators.samplers import (
@@ -137,9 +136,7 @@ def main() -> None:
     site = given.site
     generator = read_generator(Path("models/autoencoder") / site, Path("models/diffusion") / site)
     scans = read_images(Path("data/images") / site)
-    real = {split: describe_real(scans.in_split(split)) for split in ("train", "validation")}
-    extractor = extractor_for(scans.channels, len(scans.grid))
-    scale = FeatureScale.of(real["train"].features)
+    held_out = HeldOut.of(scans)
     labels = torch.arange(NUM_SAMPLES) % len(generator.config.classes)
     rng = seeds.generator(0, "ancestral")
     _, endpoint, _ = draw(
@@ -151,20 +148,17 @@ def main() -> None:
     }
     samplers["ancestral (DDPM), 1000"] = partial(ancestral, num_steps=1000, rng=rng)
     everything = np.ones(len(scans.channels), dtype=bool)
-    # Held-out scans lack sequences; as many synthetic ones must.
-    lacking = np.resize(real["validation"].presence, (NUM_SAMPLES, len(scans.channels)))
     for name, sampler in samplers.items():
         if not name.startswith(given.only):
             continue
         start = time.perf_counter()
         images, latents, calls = draw(generator, sampler, labels)
         seconds = time.perf_counter() - start
-        features = np.stack([extractor.extract(image, everything) for image in images])
-        features = extractor.hide(features, lacking)
+        features = np.stack([held_out.extractor.extract(image, everything) for image in images])
         told = kid_with_interval(
-            scale.standardize(real["validation"].features),
-            scale.standardize(features),
-            patients_x=real["validation"].patients,
+            held_out.scale.standardize(held_out.scans.features),
+            held_out.scale.standardize(held_out.lacking_alike(features)),
+            patients_x=held_out.scans.patients,
             patients_y=[str(number) for number in range(NUM_SAMPLES)],
             num_resamples=NUM_RESAMPLES,
             rng=seeds.numpy_generator(0, "resamples"),
