@@ -12,7 +12,7 @@ on the straight schedule Euler's method takes DDIM's steps, number for number.
 
 The generator's own `sde` draws noise on its way, too.
 
-Some ten minutes on two quiet cores, half of them for the thousand steps.
+Some three minutes on two quiet cores, half of them for the thousand steps.
 """
 
 import argparse
