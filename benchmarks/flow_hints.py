@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from benchmarks.flows import changed, train_generator
 from benchmarks.held_out import HeldOut, draw_cohort
-from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import read_autoencoder
 from sitesynth.images import read_images
 from sitesynth.settings import load_settings
@@ -55,24 +55,12 @@ def main() -> None:
     sys.stdout.write("|---|---|---|---|---|---|---|\n")
     for components in COMPONENTS:
         for detail in DETAILS:
-            settings = study.diffusion.model_copy(
-                update={"components": components, "detail": detail}
-            )
             started = time.monotonic()
-            generator, losses = train_diffusion(
+            generator, losses = train_generator(
                 scans,
                 autoencoder,
-                settings=settings,
-                compute=study.compute,
-                autoencoder_settings=study.autoencoder,
-                latents_settings=study.latents,
-                generator=study.generator,
-                label=study.task.label,
-                classes=study.classes,
-                spacing_mm=study.grid.spacing_mm,
-                seed=study.seed,
+                changed(study, "diffusion", components=components, detail=detail),
                 site=given.site,
-                bounds={},
             )
             seconds = time.monotonic() - started
             with tempfile.TemporaryDirectory() as scratch:

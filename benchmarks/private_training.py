@@ -24,12 +24,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.flows import train_generator
 from benchmarks.held_out import HeldOut, draw_cohort
 from benchmarks.variants import external_auc
 from sitesynth import seeds
 from sitesynth.classifiers.training import examples_of
 from sitesynth.generators.autoencoder import train_autoencoder
-from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.latents import encode_scans, measure_scale
 from sitesynth.generators.phantoms import MUTANT_FRACTION, NOBODY, draw_phantoms
 from sitesynth.images import ImageSet
@@ -145,21 +145,8 @@ def main() -> None:
         )
         for noise in (None, *given.noise):
             study = study_of(steps=given.steps, noise=noise, num_patients=given.patients)
-            generator, losses = train_diffusion(
-                hospital,
-                autoencoder,
-                settings=study.diffusion,
-                compute=study.compute,
-                autoencoder_settings=study.autoencoder,
-                latents_settings=study.latents,
-                generator=study.generator,
-                label=study.task.label,
-                classes=study.classes,
-                spacing_mm=study.grid.spacing_mm,
-                seed=1,
-                site="hospital",
-                bounds={},
-                scale=scale,
+            generator, losses = train_generator(
+                hospital, autoencoder, study, site="hospital", seed=1, scale=scale
             )
             epsilon = "none"
             if study.diffusion.dp is not None and noise is not None:

@@ -25,10 +25,10 @@ from typing import Any, Final, final
 import numpy as np
 from jaxtyping import Bool, Float
 
+from benchmarks.flows import changed, train_generator
 from sitesynth import seeds
 from sitesynth.audits import describe_real, describe_synthetic, extractor_for
 from sitesynth.generators.autoencoder import train_autoencoder
-from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.images import ImageSet, read_images
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.probes import limits_of, probe
@@ -71,21 +71,7 @@ class _Trial:
         autoencoder = train_autoencoder(
             self.train, settings=study.autoencoder, compute=study.compute, seed=seed, site=site
         )
-        self.generator = train_diffusion(
-            scans,
-            autoencoder,
-            settings=study.diffusion,
-            compute=study.compute,
-            autoencoder_settings=study.autoencoder,
-            latents_settings=study.latents,
-            generator=study.generator,
-            label=study.task.label,
-            classes=study.classes,
-            spacing_mm=study.grid.spacing_mm,
-            seed=seed,
-            site=site,
-            bounds={},
-        )[0]
+        self.generator, _ = train_generator(scans, autoencoder, study, site=site, seed=seed)
         self.synthetic = describe_synthetic(
             self.generator,
             self.train,
@@ -169,8 +155,7 @@ def main() -> None:
     given = parser.parse_args()
     study = load_settings(Path("params.yaml"), site=given.site)
     if given.steps is not None:
-        longer = study.diffusion.model_copy(update={"num_steps": given.steps})
-        study = study.model_copy(update={"diffusion": longer})
+        study = changed(study, "diffusion", num_steps=given.steps)
     scans = read_images(given.images / given.site)
     everyone = describe_real(scans)
     names = extractor_for(scans.channels, len(scans.grid)).names

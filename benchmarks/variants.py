@@ -26,13 +26,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.flows import changed, train_generator
 from benchmarks.held_out import HeldOut, draw_cohort
 from sitesynth import seeds
 from sitesynth.classifiers.network import build_classifier
 from sitesynth.classifiers.training import Examples, examples_of, predict, train_on
 from sitesynth.evaluation.metrics import auc
 from sitesynth.generators.autoencoder import Autoencoder, train_autoencoder
-from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import Generator
 from sitesynth.generators.phantoms import NOBODY, draw_phantoms
 from sitesynth.images import ImageSet, read_images
@@ -57,20 +57,11 @@ def train_for(
     def trained(num_steps: int) -> tuple[Generator, list[float]]:
         moments: list[float] = []
         gan = study.generator.gan.model_copy(update={"num_steps": num_steps})
-        generator, _ = train_diffusion(
+        generator, _ = train_generator(
             scans,
             autoencoder,
-            settings=study.diffusion.model_copy(update={"num_steps": num_steps}),
-            compute=study.compute,
-            autoencoder_settings=study.autoencoder,
-            latents_settings=study.latents,
-            generator=study.generator.model_copy(update={"gan": gan}),
-            label=study.task.label,
-            classes=study.classes,
-            spacing_mm=study.grid.spacing_mm,
-            seed=study.seed,
+            changed(changed(study, "diffusion", num_steps=num_steps), "generator", gan=gan),
             site=site,
-            bounds={},
             on_step=lambda step, losses: moments.append(time.process_time()),
         )
         return generator, moments
