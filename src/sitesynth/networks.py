@@ -26,15 +26,17 @@ NOT_FOR_NETWORKS = (
 
 @contextmanager
 def hidden(names: Sequence[str]) -> Iterator[None]:
-    """Let imports of these packages fail in the block, unless they are imported already."""
-    absent = [name for name in names if name not in sys.modules]
+    """Let imports of these packages, and of anything in them, fail in the block."""
+    # Also those imported already: SciPy's first module would let MONAI have all the others.
+    imported = {name: sys.modules[name] for name in names if name in sys.modules}
     # None in sys.modules stands for a module that cannot be imported.
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        for name in absent:
+        for name in names:
             del sys.modules[name]
+        sys.modules.update(imported)
 
 
 with hidden(NOT_FOR_NETWORKS):

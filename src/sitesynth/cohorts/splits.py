@@ -2,10 +2,11 @@
 
 The unit is the patient. At a training site, each class's patients are divided by a draw that
 belongs to the patient, so that another site, another order of rows or another patient changes no
-one else's draw. External sites are all test.
+one else's draw. Patients who lack a sequence are shared out in proportion: were they all on one
+side, whoever asks who was in training would find out who lacks one. External sites are all test.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -111,15 +112,21 @@ def without_quarantined(table: pd.DataFrame, result: Mapping[str, Any]) -> pd.Da
 
 
 def draw_validation(
-    patients: Iterable[str], *, validation_fraction: float, seed: int, site: str
+    patients: Iterable[str],
+    *,
+    incomplete: Collection[str],
+    validation_fraction: float,
+    seed: int,
+    site: str,
 ) -> set[str]:
     """Choose the patients of one class who are held out.
 
-    Each patient draws a number; the lowest are held out. At least one patient stays on either
-    side if there are two, unless the fraction is 0.
+    Each patient draws a number; the lowest are held out, among the complete and the incomplete. At
+    least one patient stays on either side if there are two, unless the fraction is 0.
 
     Args:
         patients: Patients of one class at one site; their order does not matter.
+        incomplete: Those who lack a file that others have, maybe of other classes too.
         validation_fraction: Share to hold out, rounded to the nearest whole patient.
         seed: Root seed.
         site: Their site.
@@ -127,8 +134,12 @@ def draw_validation(
     ranked = sorted(set(patients), key=lambda patient: derive_seed(seed, "split", site, patient))
     if validation_fraction == 0 or len(ranked) < 2:  # noqa: PLR2004
         return set()
-    wanted = int(len(ranked) * validation_fraction + 0.5)
-    return set(ranked[: min(max(wanted, 1), len(ranked) - 1)])
+    wanted = min(max(int(len(ranked) * validation_fraction + 0.5), 1), len(ranked) - 1)
+    lacking = [patient for patient in ranked if patient in incomplete]
+    complete = [patient for patient in ranked if patient not in incomplete]
+    # Two shares of a whole number: the nearest of one leaves the nearest of the other.
+    of_lacking = int(wanted * len(lacking) / len(ranked) + 0.5)
+    return {*lacking[:of_lacking], *complete[: wanted - of_lacking]}
 
 
 def check_walls(
@@ -208,10 +219,13 @@ def _drawn_splits(
         if are_side_by_side(label)
         else lambda names: " + ".join(sorted(set(names) - {""}))
     )
+    files = [name for name in table.columns if name.startswith("sha256_")]
+    incomplete = {*table["patient_id"][(table[files] == "").any(axis=1)]}
     held_out: set[str] = set()
     for name in sorted(set(stratum)):
         held_out |= draw_validation(
             stratum.index[stratum == name],
+            incomplete=incomplete,
             validation_fraction=split.validation_fraction,
             seed=seed,
             site=site,

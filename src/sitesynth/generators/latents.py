@@ -27,11 +27,12 @@ from typing import Final, final
 
 import torch
 from jaxtyping import Bool, Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sitesynth import networks
-from sitesynth.errors import TrainingError
+from sitesynth.errors import MissingInputError, TrainingError
 from sitesynth.generators import autoencoder as autoencoder_code
 from sitesynth.generators import patches, views
 from sitesynth.generators.autoencoder import Autoencoder
@@ -151,6 +152,9 @@ def encode_once(
         rng: Source of the shifts, as it was seeded.
         folder: Where the latents are kept, those of other scans or weights no longer; None keeps
             them nowhere.
+
+    Raises:
+        MissingInputError: If the file that was left cannot be read.
     """
 
     def encode() -> dict[str, Latents]:
@@ -177,7 +181,12 @@ def encode_once(
             if other != path:
                 other.unlink()
         sweep(folder)
-    kept = load_file(path)
+    try:
+        kept = load_file(path)
+    except SafetensorError as error:
+        raise MissingInputError(
+            f"{path} is damaged ({error}); delete it, and the next run encodes the scans again."
+        ) from error
     return {
         split: Latents(kept[f"{split}/mean"], kept[f"{split}/std"], images.presence)
         for split, images in splits.items()

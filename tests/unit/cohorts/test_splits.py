@@ -127,11 +127,38 @@ class TestDrawing:
     def test_another_patient_moves_at_most_one(self) -> None:
         """A draw belongs to a patient, so a newcomer can only push one of them over the line."""
         patients = [f"p{number}" for number in range(20)]
-        before = draw_validation(patients, validation_fraction=0.25, seed=1, site="alder")
-        after = draw_validation([*patients, "new"], validation_fraction=0.25, seed=1, site="alder")
+        asked = {
+            "incomplete": patients[:6],
+            "validation_fraction": 0.25,
+            "seed": 1,
+            "site": "alder",
+        }
+        before = draw_validation(patients, **asked)
+        after = draw_validation([*patients, "new"], **asked)
 
         assert len(before) == 5
         assert len(before - after) <= 1
+
+    @pytest.mark.parametrize(
+        ("num_lacking", "held_out_lacking"), [(0, 0), (1, 0), (2, 1), (3, 1), (10, 3), (22, 7)]
+    )
+    def test_patients_who_lack_a_file_are_shared_out(
+        self, num_lacking: int, held_out_lacking: int
+    ) -> None:
+        """Seven of 22 are held out whoever lacks what, and their share of those who do."""
+        for seed in range(5):
+            tables = tables_of(alder={"wildtype": 4, "mutant": 22})
+            alder = tables["alder"]
+            mutants = alder.index[alder["idh"] == "mutant"]
+            alder["sha256_t1c"] = "t1c, " + alder["sha256_t1"]
+            alder.loc[mutants[:num_lacking], "sha256_t1c"] = ""
+
+            made = split_up(tables, validation_fraction=0.3, seed=seed).tables["alder"]
+
+            held_out = made[made["split"] == "validation"].merge(alder, on="scan_id")
+            of_mutants = held_out[held_out["idh"] == "mutant"]
+            assert len(of_mutants) == 7
+            assert int((of_mutants["sha256_t1c"] == "").sum()) == held_out_lacking
 
     def test_another_seed_draws_others(self) -> None:
         tables = tables_of()

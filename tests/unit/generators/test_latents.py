@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sitesynth import seeds
-from sitesynth.errors import TrainingError
+from sitesynth.errors import MissingInputError, TrainingError
 from sitesynth.generators import latents as module
 from sitesynth.generators.latents import Latents, LatentScale, encode_once, measure_scale
 from sitesynth.generators.views import views_of
@@ -123,3 +123,13 @@ def test_latents_of_other_weights_shifts_or_scans_are_not_taken(
     again = read_images(tmp_path / "scans")
 
     assert torch.equal(encoded(again, kept).mean, encoded(again, None).mean)
+
+
+def test_damaged_latents_are_named(scans: ImageSet, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    encoded(scans, kept)
+    (file,) = kept.iterdir()
+    file.write_bytes(file.read_bytes()[:-8])
+
+    with pytest.raises(MissingInputError, match=rf"{file.name} is damaged.*delete it"):
+        encoded(scans, kept)
