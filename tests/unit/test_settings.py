@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 
+from sitesynth.classifiers.network import build_classifier
 from sitesynth.errors import SettingsError
 from sitesynth.settings import load_settings, settings_text
 
@@ -165,6 +167,30 @@ def test_what_an_encrypted_sum_cannot_do_is_refused(
     study["federated"] |= knobs
 
     with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
+@pytest.mark.parametrize(("layers", "size"), [((4,), 1), ((2, 3), 5), ((2, 3, 3), 13)])
+def test_a_grid_that_a_classifier_would_halve_to_nothing_is_refused(
+    study: Study, write: Write, layers: tuple[int, ...], size: int
+) -> None:
+    study["classifier"]["layers"] = list(layers)
+    study["autoencoder"] |= {"patch": [1, 1, 1], "channels": [32]}
+    study["diffusion"]["patch"] = [1, 1, 1]
+    study["grid"]["shape"] = [24, 24, size]
+    model = build_classifier(
+        load_settings(write(study)).classifier,
+        num_sequences=1,
+        num_classes=2,
+        dims=3,
+        rng=torch.Generator(),
+    )
+    assert model.eval()(torch.zeros(1, 1, 24, 24, size)).isfinite().all()
+    if size == 1:
+        return
+
+    study["grid"]["shape"] = [24, 24, size - 1]
+    with pytest.raises(SettingsError, match=rf"{size - 1} must be at least {size}, because a"):
         load_settings(write(study))
 
 

@@ -419,3 +419,13 @@ def _grid_disagreements(settings: Settings) -> Iterator[str]:
                 f"grid.shape {list(shape)}: {size} must be a multiple of {needed} "
                 "(autoencoder.patch x its levels x diffusion.patch)"
             )
+    blocks = settings.classifier.layers
+    # The stem halves the grid twice, rounding up, and each step to another block once, rounding
+    # down: a voxel has to be left.
+    least = 4 * 2 ** (len(blocks) - 1) - 3
+    if min(shape) < least:
+        yield (
+            f"grid.shape {list(shape)}: {min(shape)} must be at least {least}, because a "
+            f"classifier of {len(blocks)} blocks (classifier.layers {list(blocks)}) halves the "
+            f"grid {len(blocks) + 1} times; take a larger grid, or fewer blocks"
+        )
