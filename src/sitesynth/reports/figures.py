@@ -4,6 +4,7 @@ Strategies differ in line style as well as in colour (Okabe and Ito, 2008), so t
 still tells them apart.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -334,18 +335,25 @@ def _width_of(axes: Axes) -> float:
 
 
 def _name_lines(axes: Axes, lines: Mapping[float, str]) -> None:
-    """Write above each vertical line what it is called: right of them, or left for want of room."""
+    """Write above each vertical line what it is called.
+
+    That is right of them, or left for want of room. Of two lines too near each other for that, the
+    left one's name goes left.
+    """
     low, high = axes.get_xlim()
     per_unit = _width_of(axes) / float(high - low)
     fits = all(
         (high - value) * per_unit + RIGHT_IN >= len(name) * LETTER_IN
         for value, name in lines.items()
     )
-    for value, name in lines.items():
+    values = sorted(lines)
+    for value, after in zip(values, [*values[1:], math.inf], strict=True):
+        name = lines[value]
+        is_right = fits and (after - value) * per_unit >= (len(name) + 1) * LETTER_IN
         axes.annotate(
-            name, (value, 1), xycoords=("data", "axes fraction"), xytext=(3 if fits else -3, 1),
+            name, (value, 1), xycoords=("data", "axes fraction"), xytext=(3 if is_right else -3, 1),
             textcoords="offset points", fontsize=7.5, color=MUTED, va="bottom",
-            ha="left" if fits else "right",
+            ha="left" if is_right else "right",
         )  # fmt: skip
 
 

@@ -91,6 +91,27 @@ def test_what_is_longer_than_the_axis_ends_at_its_end() -> None:
         assert not re.search(rf"<text [^>]*text-anchor: end[^>]*>{text[:5]}", short), text
 
 
+def test_names_of_near_lines_stand_on_either_side() -> None:
+    """Where an interval is wide, a margin of 0.05 is next to 0."""
+    style = strategy_styles(["synthetic"])["synthetic"]
+    near, far = (
+        draw_forest(
+            [Interval("synthetic", 0.0, -reach, reach, style)],
+            title="t",
+            label="u",
+            caption="",
+            stage="compare",
+            lines={-0.05: "margin", 0.0: "equal"},
+        ).svg
+        for reach in (0.6, 0.06)
+    )
+
+    for figure, left in ((near, {"margin"}), (far, set())):
+        for name in ("margin", "equal"):
+            ends = bool(re.search(rf"<text [^>]*text-anchor: end[^>]*>{name}</text>", figure))
+            assert ends == (name in left), name
+
+
 def test_a_long_training_makes_no_heavy_page() -> None:
     """A hundred thousand steps weigh what a hundred do."""
     sizes = [
