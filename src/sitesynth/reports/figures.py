@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, final
 
 import numpy as np
@@ -346,8 +347,7 @@ def _name_lines(axes: Axes, lines: Mapping[float, str]) -> None:
         (high - value) * per_unit + RIGHT_IN >= len(name) * LETTER_IN
         for value, name in lines.items()
     )
-    values = sorted(lines)
-    for value, after in zip(values, [*values[1:], math.inf], strict=True):
+    for value, after in pairwise([*sorted(lines), math.inf]):
         name = lines[value]
         is_right = fits and (after - value) * per_unit >= (len(name) + 1) * LETTER_IN
         axes.annotate(

@@ -91,6 +91,20 @@ def test_what_is_longer_than_the_axis_ends_at_its_end() -> None:
         assert not re.search(rf"<text [^>]*text-anchor: end[^>]*>{text[:5]}", short), text
 
 
+def test_a_forest_may_have_no_line() -> None:
+    style = strategy_styles(["synthetic"])["synthetic"]
+    figure = draw_forest(
+        [Interval("synthetic", 0.8, 0.7, 0.9, style)],
+        title="t",
+        label="u",
+        caption="",
+        stage="compare",
+        lines={},
+    )
+
+    assert "synthetic 0.800 (0.700 to 0.900)" in figure.alt
+
+
 def test_names_of_near_lines_stand_on_either_side() -> None:
     """Where an interval is wide, a margin of 0.05 is next to 0."""
     style = strategy_styles(["synthetic"])["synthetic"]
