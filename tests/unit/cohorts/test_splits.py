@@ -127,14 +127,13 @@ class TestDrawing:
     def test_another_patient_moves_at_most_one(self) -> None:
         """A draw belongs to a patient, so a newcomer can only push one of them over the line."""
         patients = [f"p{number}" for number in range(20)]
-        asked = {
-            "incomplete": patients[:6],
-            "validation_fraction": 0.25,
-            "seed": 1,
-            "site": "alder",
-        }
-        before = draw_validation(patients, **asked)
-        after = draw_validation([*patients, "new"], **asked)
+
+        def held_out(of: list[str]) -> set[str]:
+            return draw_validation(
+                of, incomplete=patients[:6], validation_fraction=0.25, seed=1, site="alder"
+            )
+
+        before, after = held_out(patients), held_out([*patients, "new"])
 
         assert len(before) == 5
         assert len(before - after) <= 1
