@@ -12,18 +12,14 @@ without a weight of details, and prints, for each,
 Some five minutes on two cores. It looks at no external site.
 """
 
-import argparse
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
-from benchmarks.flows import changed, train_generator
+from benchmarks.flows import asked_site, changed, train_generator
 from benchmarks.held_out import HeldOut, draw_cohort
-from sitesynth.generators.generator import read_autoencoder
-from sitesynth.images import read_images
-from sitesynth.settings import load_settings
 
 
 __all__ = ["main"]
@@ -35,19 +31,7 @@ DETAILS: Final = (0.0, 0.5)
 
 def main() -> None:
     """Print a row per flow."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, default=Path("data/images"))
-    parser.add_argument("--models", type=Path, default=Path("models/autoencoder"))
-    parser.add_argument("--site", default="alder")
-    given = parser.parse_args()
-    study = load_settings(Path("params.yaml"), site=given.site)
-    scans = read_images(given.images / given.site)
-    autoencoder = read_autoencoder(
-        given.models / given.site,
-        study.autoencoder,
-        num_channels=len(scans.channels),
-        dims=len(scans.grid),
-    )
+    site, study, scans, autoencoder = asked_site(__doc__)
     held_out = HeldOut.of(scans)
     sys.stdout.write(
         "| components | detail | seconds | held-out error | training error | KID | FID |\n"
@@ -60,7 +44,7 @@ def main() -> None:
                 scans,
                 autoencoder,
                 changed(study, "diffusion", components=components, detail=detail),
-                site=given.site,
+                site=site,
             )
             seconds = time.monotonic() - started
             with tempfile.TemporaryDirectory() as scratch:

@@ -1,15 +1,39 @@
 """A generator as a study's own stage trains it: shared by several benchmarks."""
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.diffusion import train_diffusion
-from sitesynth.generators.generator import Generator
-from sitesynth.images import ImageSet
-from sitesynth.settings import Settings
+from sitesynth.generators.generator import Generator, read_autoencoder
+from sitesynth.images import ImageSet, read_images
+from sitesynth.settings import Settings, load_settings
 
 
-__all__ = ["changed", "train_generator"]
+__all__ = ["asked_site", "changed", "train_generator"]
+
+
+def asked_site(description: str | None) -> tuple[str, Settings, ImageSet, Autoencoder]:
+    """Read the site that the command line asks for: name, study, scans and autoencoder.
+
+    Args:
+        description: What the benchmark does, for `--help`.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--images", type=Path, default=Path("data/images"))
+    parser.add_argument("--models", type=Path, default=Path("models/autoencoder"))
+    parser.add_argument("--site", default="alder")
+    given = parser.parse_args()
+    study = load_settings(Path("params.yaml"), site=given.site)
+    scans = read_images(given.images / given.site)
+    autoencoder = read_autoencoder(
+        given.models / given.site,
+        study.autoencoder,
+        num_channels=len(scans.channels),
+        dims=len(scans.grid),
+    )
+    return given.site, study, scans, autoencoder
 
 
 def changed(study: Settings, section: str, **knobs: Any) -> Settings:

@@ -10,29 +10,27 @@ patients, as the study trains its own, and prints for each
 
     dvc repro train_autoencoder && python -m benchmarks.network_size [--site alder]
 
-A quarter of an hour on two cores. It looks at no external site.
+It trains nine flows for each number of scans, and looks at no external site.
 """
 
-import argparse
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from benchmarks.flows import changed, train_generator
+from benchmarks.flows import asked_site, changed, train_generator
 from sitesynth import seeds
 from sitesynth.generators.autoencoder import Autoencoder
-from sitesynth.generators.generator import read_autoencoder
-from sitesynth.images import ImageSet, read_images
-from sitesynth.settings import Settings, load_settings
+from sitesynth.images import ImageSet
+from sitesynth.settings import Settings
 
 
 __all__ = ["keep_some", "main"]
 
 SHARES: Final = (1.0, 0.5, 0.25)
 SIZES: Final = ((1, 128), (2, 64), (2, 128), (4, 128), (2, 256))
+"""Depth and width; the study's own comes first, and sets the time."""
 
 
 def keep_some(scans: ImageSet, label: str, *, share: float, seed: int) -> ImageSet:
@@ -63,20 +61,8 @@ def _train(
 
 def main() -> None:
     """Print a row per number of scans and size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, default=Path("data/images"))
-    parser.add_argument("--models", type=Path, default=Path("models/autoencoder"))
-    parser.add_argument("--site", default="alder")
-    given = parser.parse_args()
-    study = load_settings(Path("params.yaml"), site=given.site)
-    everyone = read_images(given.images / given.site)
-    autoencoder = read_autoencoder(
-        given.models / given.site,
-        study.autoencoder,
-        num_channels=len(everyone.channels),
-        dims=len(everyone.grid),
-    )
-    own = study.diffusion
+    site, study, everyone, autoencoder = asked_site(__doc__)
+    own = (study.diffusion.depth, study.diffusion.width)
 
     def row(*cells: object) -> None:
         sys.stdout.write("| " + " | ".join(str(cell) for cell in cells) + " |\n")
@@ -90,14 +76,16 @@ def main() -> None:
     for share in SHARES:
         scans = keep_some(everyone, study.task.label, share=share, seed=study.seed)
         count = len(scans.in_split("train"))
-        *_, limit = _train(scans, autoencoder, study, given.site)
-        for depth, width in SIZES:
+        limit = 0.0
+        for depth, width in (own, *(size for size in SIZES if size != own)):
             sized = changed(study, "diffusion", depth=depth, width=width)
-            held_out, trained, seconds = _train(scans, autoencoder, sized, given.site)
-            num_steps = max(1, round(own.num_steps * limit / seconds))
-            equal, *_ = _train(
-                scans, autoencoder, changed(sized, "diffusion", num_steps=num_steps), given.site
-            )
+            held_out, trained, seconds = _train(scans, autoencoder, sized, site)
+            if (depth, width) == own:
+                limit, equal = seconds, held_out
+            else:
+                num_steps = max(1, round(study.diffusion.num_steps * limit / seconds))
+                limited = changed(sized, "diffusion", num_steps=num_steps)
+                equal, *_ = _train(scans, autoencoder, limited, site)
             row(
                 count, depth, width, f"{held_out:.3f}", f"{trained:.3f}",
                 f"{held_out - trained:.3f}", f"{seconds:.0f}", f"{equal:.3f}",
