@@ -153,7 +153,11 @@ def generator(sites: Path) -> Generator:
 
 
 def test_the_stages_write_what_the_contracts_say(sites: Path, tmp_path: Path) -> None:
-    """Twice, to the same bytes; what another extractor finds stands beside the rest."""
+    """Twice, to the same bytes; what another extractor finds stands beside the rest.
+
+    Against held-out scans, the matrix has on its diagonal what each site found by itself: of its
+    generator, and of its training scans, the floor.
+    """
     path = write_program(tmp_path / "moments.pt2", Brightness(2), (4, 1, 8, 8))
     extractors = {"moments": settings_for(path, "program", size=(8, 8), slices=2)}
     written = []
@@ -206,6 +210,13 @@ def test_the_stages_write_what_the_contracts_say(sites: Path, tmp_path: Path) ->
     }
     assert privacy["sites"]["alder"]["gate"]["verdict"] in {"passed", "refused"}
     assert set(quality["matrix"]["kid"]["birch"]["alder"]) == {"value", "low", "high"}
+    for site, found in quality["sites"].items():
+        real = quality["matrix"]["real"]["kid"][site]
+        held_out = quality["matrix"]["held_out"]["kid"][site]
+        assert real[site]["value"] == pytest.approx(found["real"]["kid"]["value"], rel=1e-4)
+        assert held_out[site]["value"] == pytest.approx(
+            found["synthetic"]["kid"]["value"], rel=1e-4
+        )
     moments = quality["extractors"]["moments"]
     assert moments["extractor"]["weights_sha256"] == extractors["moments"].sha256
     assert set(moments["matrix"]["kid"]) == set(moments["sites"]) == {"alder", "birch"}

@@ -30,6 +30,7 @@ from jaxtyping import Bool, Float
 
 __all__ = [
     "CONFIDENCE",
+    "DISTANCES",
     "Manifolds",
     "PatientInterval",
     "compare_manifolds",
@@ -141,8 +142,7 @@ def measure_distances(
     num_resamples: int,
     rng: np.random.Generator,
 ) -> dict[str, dict[str, float]]:
-    """Return both distances, named kid and fid, each as the contract's `V`."""
-    measure = (("kid", kid_with_interval), ("fid", fid_with_interval))
+    """Return both distances, named as in `DISTANCES`, each as the contract's `V`."""
     return {
         name: with_interval(
             x,
@@ -152,8 +152,12 @@ def measure_distances(
             num_resamples=num_resamples,
             rng=rng,
         ).as_json()
-        for name, with_interval in measure
+        for name, with_interval in DISTANCES.items()
     }
+
+
+DISTANCES: Final = {"kid": kid_with_interval, "fid": fid_with_interval}
+"""By name, in the order in which they draw their resamples."""
 
 
 @final
