@@ -28,8 +28,10 @@ from sitesynth.reports.privacy_tables import (
 from sitesynth.reports.quality_tables import (
     appearance_table,
     fidelity_table,
+    held_out_table,
     judge_table,
     matrix_table,
+    name_extractor,
     network_table,
     shift_table,
     tumour_table,
@@ -48,15 +50,14 @@ def quality_section(results: Results) -> Section:
     networks = quality.get("extractors", {})
     blocks: list[Block] = []
     if networks:
-        figures = [
-            _matrix(found["matrix"], "kid", by=f", {name}") for name, found in networks.items()
-        ]
+        figures = [_matrix(found, "kid", by=name) for name, found in networks.items()]
         blocks = [
             network_table(networks),
             Gallery(
                 "Whose scans does a generator draw, by other networks?", figures, "", "regular"
             ),
             *(matrix_table(found, "kid", by=name) for name, found in networks.items()),
+            *(held_out_table(found, by=name) for name, found in networks.items()),
         ]
     return Section(
         "quality",
@@ -66,12 +67,13 @@ def quality_section(results: Results) -> Section:
             fidelity_table(quality),
             Gallery(
                 "Whose scans does a generator draw?",
-                [_matrix(quality["matrix"], metric) for metric in ("kid", "fid")],
+                [_matrix(quality, metric) for metric in ("kid", "fid")],
                 "",
                 "regular",
             ),
             matrix_table(quality, "fid"),
             matrix_table(quality, "kid"),
+            held_out_table(quality),
             *blocks,
             appearance_table(quality),
             shift_table(quality),
@@ -79,17 +81,17 @@ def quality_section(results: Results) -> Section:
     )
 
 
-def _matrix(matrix: Mapping[str, Any], metric: str, *, by: str = "") -> Figure:
+def _matrix(quality: Mapping[str, Any], metric: str, *, by: str = "") -> Figure:
     return draw_matrix(
         {
             site: {other: found["value"] for other, found in row.items()}
-            for site, row in matrix[metric].items()
+            for site, row in quality["matrix"][metric].items()
         },
-        title=f"{metric.upper()}, real by synthetic{by}",
+        title=f"{metric.upper()}, real by synthetic{by and f', {by}'}",
         down="real scans of",
         across="generator of",
         caption="The smallest entry of a row, in bold, should be on the diagonal. Shaded within "
-        "each row.",
+        f"each row. Features: {name_extractor(quality, by=by)}.",
         stage="summarize_audits",
     )
 

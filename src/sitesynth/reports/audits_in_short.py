@@ -13,22 +13,28 @@ Json = Mapping[str, Any]
 
 def quality_in_short(quality: Json) -> str:
     """Say whose scans generators draw, and whether they can be told from real ones."""
-    sites = quality["sites"]
-    nearest = {
-        metric: sum(
-            row[site]["value"] == min(entry["value"] for entry in row.values())
-            for site, row in quality["matrix"][metric].items()
-        )
-        for metric in ("kid", "fid")
-    }
+    sites, matrix = quality["sites"], quality["matrix"]
+    by_all, by_fid = (_num_nearest(matrix[metric]) for metric in ("kid", "fid"))
+    by_held_out = _num_nearest(matrix["held_out"]["kid"])
     apart = sum(
         found["synthetic"]["kid"]["low"] > found["real"]["kid"]["high"] for found in sites.values()
     )
+    extractor = quality["extractor"]
     return (
         f"Each hospital's scans should be nearest to its own generator's: they are at "
-        f"{nearest['kid']} of {len(sites)} hospitals by KID, at {nearest['fid']} by FID. At "
-        f"{apart} of {len(sites)}, synthetic scans lie farther from held-out real ones than real "
-        "scans in their place do, KID's intervals apart: these features tell them from real scans."
+        f"{by_all} of {len(sites)} hospitals by KID, at {by_fid} by FID, and its held-out scans "
+        f"alone at {by_held_out} by KID. At {apart} of {len(sites)}, synthetic scans lie farther "
+        "from held-out real ones than real scans in their place do, KID's intervals apart: these "
+        f"features ({extractor['name']}, sha256 {extractor['digest'][:12]}) tell them from real "
+        "scans."
+    )
+
+
+def _num_nearest(rows: Mapping[str, Mapping[str, Any]]) -> int:
+    """Count the rows whose least entry is on the diagonal."""
+    return sum(
+        row[site]["value"] == min(entry["value"] for entry in row.values())
+        for site, row in rows.items()
     )
 
 

@@ -1,6 +1,6 @@
 """Tables of how good the generators are, from results/quality.json."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sitesynth.reports.numbers import ABSENT, show_count, show_figures, show_percent, show_score
@@ -10,8 +10,10 @@ from sitesynth.reports.tables import Cell, Table, column, head, number, text
 __all__ = [
     "appearance_table",
     "fidelity_table",
+    "held_out_table",
     "judge_table",
     "matrix_table",
+    "name_extractor",
     "network_table",
     "shift_table",
     "tumour_table",
@@ -40,7 +42,6 @@ def fidelity_table(quality: Json) -> Table:
                 ]
             )
     names = ("KID", "FID", "Precision", "Recall", "Density", "Coverage", "MS-SSIM")
-    extractor = quality["extractor"]
     return Table(
         "Synthetic scans against held-out real scans",
         [[head("Hospital"), head("Scans"), *(column(name) for name in names)]],
@@ -53,8 +54,7 @@ def fidelity_table(quality: Json) -> Table:
         "perfect generator cannot be expected to do better. KID is unbiased; FID is mostly bias at "
         "these numbers of scans and says something beside the floor only. MS-SSIM is the mean over "
         "pairs: above that of real scans, variety is lost. Features: "
-        f"{extractor['name']}, sha256 {extractor['digest'][:12]}; neither distance compares with "
-        "a published one.",
+        f"{name_extractor(quality)}; neither distance compares with a published one.",
     )
 
 
@@ -96,6 +96,17 @@ def network_table(networks: Json) -> Table:
     )
 
 
+def name_extractor(quality: Json, *, by: str = "") -> str:
+    """Name what the features are made by, with the first digits of its digest.
+
+    Args:
+        quality: All that was measured by one extractor.
+        by: The extractor's name, where it is not the default one.
+    """
+    extractor = quality["extractor"]
+    return f"{by or extractor['name']}, sha256 {extractor['digest'][:12]}"
+
+
 def matrix_table(quality: Json, metric: str, *, by: str = "") -> Table:
     """Return the matrix of sites and generators with intervals.
 
@@ -110,9 +121,69 @@ def matrix_table(quality: Json, metric: str, *, by: str = "") -> Table:
         f"{metric.upper()} of every hospital's scans and every generator{by and f', by {by}'}",
         [[head("Real scans of"), *(column(f"generator of {site}") for site in sites)]],
         [[head(site), *(_with_ends(matrix[site][other]) for other in sites)] for site in sites],
-        "A row is in units of its own hospital's spread: read along it, not down. Intervals by "
-        "resampling patients.",
+        "A row is in units of its own hospital's spread: read along it, not down. Training scans "
+        "are among the real ones, so that a generator is ahead on its own hospital's by what it "
+        "remembers. Intervals by resampling patients. Features: "
+        f"{name_extractor(quality, by=by)}.",
     )
+
+
+def held_out_table(quality: Json, *, by: str = "") -> Table:
+    """Return KID of held-out scans: to every generator, and to every hospital's training scans.
+
+    Args:
+        quality: What holds the matrix.
+        by: The extractor, where it is not the default one.
+    """
+    matrix = quality["matrix"]
+    held_out = matrix["held_out"]
+    sites = list(held_out["kid"])
+    against = {"generator": held_out["kid"], "training scans": matrix["real"]["kid"]}
+    rows = []
+    for site in sites:
+        size = f"{held_out['scans'][site]} scans of {held_out['patients'][site]} patients"
+        for line, (name, distances) in enumerate(against.items()):
+            rows.append(
+                [
+                    *([head(site, rows=len(against), note=size)] if line == 0 else []),
+                    head(f"{name} of"),
+                    *(_with_ends(distances[site][other]) for other in sites),
+                ]
+            )
+    clear = sum(_is_clear(held_out["kid"][site], site) for site in sites)
+    least, most = _widths(found for row in held_out["kid"].values() for found in row.values())
+    sizes = [held_out["patients"][site] for site in sites]
+    return Table(
+        f"KID of held-out scans alone, and how far hospitals are apart{by and f', by {by}'}",
+        [[head("Held-out scans of"), head("Against"), *(column(site) for site in sites)]],
+        rows,
+        "No generator has seen these scans, so none is ahead by what it remembers. Below each row "
+        "stand real scans in the generators' place: on the diagonal the floor, a hospital's own "
+        "training scans; beside it how far hospitals are apart. Where generators lie farther away "
+        "than that, their faults outweigh what sets hospitals apart. How far hospitals are apart "
+        "is a study's figure only: it takes all hospitals' real features in one place, which a "
+        f"consortium does not have. With {_between(min(sizes), max(sizes))} held-out patients a "
+        f"hospital, generators' intervals are {_between(show_figures(least), show_figures(most))} "
+        f"wide; that of the own generator lies below all others' at {clear} of {len(sizes)}. They "
+        "are of these few patients and of this training, and say nothing of another one. FID is "
+        "left out: of so few scans it is mostly bias. A row is in units of its own hospital's "
+        f"spread. Features: {name_extractor(quality, by=by)}.",
+    )
+
+
+def _is_clear(row: Mapping[str, Mapping[str, float]], site: str) -> bool:
+    """Tell whether a site's own entry has its interval below those of all others."""
+    return all(row[site]["high"] < found["low"] for other, found in row.items() if other != site)
+
+
+def _widths(found: Iterable[Mapping[str, float]]) -> tuple[float, float]:
+    """Return how wide the narrowest and the widest interval is."""
+    widths = [entry["high"] - entry["low"] for entry in found]
+    return min(widths), max(widths)
+
+
+def _between(least: object, most: object) -> str:
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def shift_table(quality: Json) -> Table:

@@ -18,8 +18,12 @@ def judged(synthetic: float, real: float) -> dict[str, Any]:
 
 
 def test_the_diagonal_is_counted_by_either_distance() -> None:
-    """Alder's row is right by both, birch's by FID alone; birch's intervals overlap."""
+    """Alder's row is right by both, birch's by FID alone; birch's intervals overlap.
+
+    Held-out scans alone are nearest to the other generator at both.
+    """
     quality = {
+        "extractor": {"name": "radiomics", "digest": "ab" * 32},
         "sites": {
             "alder": {"synthetic": {"kid": v(9)}, "real": {"kid": v(0)}},
             "birch": {"synthetic": {"kid": v(1)}, "real": {"kid": v(0)}},
@@ -33,11 +37,18 @@ def test_the_diagonal_is_counted_by_either_distance() -> None:
                 "alder": {"alder": v(9), "birch": v(10)},
                 "birch": {"alder": v(2), "birch": v(1)},
             },
+            "held_out": {
+                "kid": {
+                    "alder": {"alder": v(9), "birch": v(8)},
+                    "birch": {"alder": v(0), "birch": v(1)},
+                },
+            },
         },
     }
     told = quality_in_short(quality)
 
-    assert "at 1 of 2 hospitals by KID, at 2 by FID" in told
+    assert "at 1 of 2 hospitals by KID, at 2 by FID, and its held-out scans alone at 0" in told
+    assert "radiomics, sha256 abababababab" in told
     assert "At 1 of 2, synthetic scans lie farther" in told
 
 

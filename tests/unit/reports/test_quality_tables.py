@@ -1,11 +1,16 @@
 """Tables of generators, from audits with known numbers."""
 
+import re
+from dataclasses import replace
 from typing import Any
 
+from sitesynth.reports.audit_sections import quality_section
+from sitesynth.reports.page import Gallery
 from sitesynth.reports.privacy_tables import copy_table, gate_table, membership_table
 from sitesynth.reports.quality_tables import (
     appearance_table,
     fidelity_table,
+    held_out_table,
     judge_table,
     matrix_table,
     network_table,
@@ -69,6 +74,7 @@ def test_every_row_is_as_wide_as_the_header(study: Study, results: Results) -> N
     tables = [
         fidelity_table(quality),
         matrix_table(quality, "fid"),
+        held_out_table(quality),
         appearance_table(QUALITY),
         judge_table(quality, classes=study.classes),
         tumour_table("alder", quality["sites"]["alder"]["tumours"], shown=["t1c rim"]),
@@ -131,3 +137,59 @@ def test_every_network_is_named_with_its_digest_beside_its_figures() -> None:
 
 
 NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
+
+
+def test_generators_and_real_scans_stand_below_each_other_with_their_n() -> None:
+    """Alder's interval, 1 to 3, lies below 4 to 6; birch's, 5 to 7, does not lie below 6 to 8."""
+    kid = {
+        "alder": {"alder": v(2), "birch": v(5)},
+        "birch": {"alder": v(7), "birch": v(6)},
+    }
+    real = {
+        "alder": {"alder": v(0.5), "birch": v(3.5)},
+        "birch": {"alder": v(4.5), "birch": v(0.25)},
+    }
+    sizes = {"scans": {"alder": 14, "birch": 12}, "patients": {"alder": 13, "birch": 11}}
+    table = held_out_table(
+        {
+            "extractor": {"name": "radiomics", "digest": "ab" * 32},
+            "matrix": {"held_out": {"kid": kid, **sizes}, "real": {"kid": real, **sizes}},
+        }
+    )
+
+    assert [cell.text for cell in table.rows[0]] == ["alder", "generator of", "2", "5"]
+    assert [cell.text for cell in table.rows[1]] == ["training scans of", "0.500", "3.5"]
+    assert [cell.text for cell in table.rows[3]] == ["training scans of", "4.5", "0.250"]
+    assert [row[0].note for row in table.rows[::2]] == [
+        "14 scans of 13 patients",
+        "12 scans of 11 patients",
+    ]
+    assert "With 11 to 13 held-out patients a hospital" in table.note
+    assert "generators are 2 wide" in table.note
+    assert "at 1 of 2 hospitals" in table.note
+
+
+def test_whatever_tells_kid_or_fid_names_the_extractor_and_its_digest(results: Results) -> None:
+    """Tables by their notes, figures by their captions, and the section by its lead."""
+    quality = results.quality
+    network = {
+        "extractor": {"network": "program", "weights_sha256": "cd" * 32, "digest": "ef" * 32},
+        "sites": quality["sites"],
+        "matrix": quality["matrix"],
+    }
+    section = quality_section(
+        replace(results, quality={**quality, "extractors": {"dino": network}})
+    )
+    marks = {quality["extractor"]["digest"][:12], "efefefefefef"}
+    said = [section.lead]
+    for block in section.blocks:
+        if isinstance(block, Gallery):
+            said += [f"{figure.alt} {figure.caption}" for figure in block.figures]
+        elif isinstance(block, Table):
+            said.append(f"{block.title} {told(block)} {block.note}")
+    telling = [words for words in said if re.search(r"\b(KID|FID)\b", words)]
+    found = [{mark for mark in marks if mark in words} for words in telling]
+
+    assert len(telling) == 11
+    assert all(len(names) == 1 for names in found)
+    assert sum(names == {"efefefefefef"} for names in found) == 4
