@@ -165,8 +165,8 @@ def test_generators_and_real_scans_stand_below_each_other_with_their_n() -> None
         "12 scans of 11 patients",
     ]
     assert "With 11 to 13 held-out patients a hospital" in table.note
-    assert "generators are 2 wide" in table.note
-    assert "at 1 of 2 hospitals" in table.note
+    assert "generators' intervals are 2 wide; that of the own" in table.note
+    assert "below all others' at 1 of 2." in table.note
 
 
 def test_whatever_tells_kid_or_fid_names_the_extractor_and_its_digest(results: Results) -> None:
