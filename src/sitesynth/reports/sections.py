@@ -30,6 +30,7 @@ from sitesynth.reports.result_sections import (
 from sitesynth.reports.study import LOCAL, Results, Study
 from sitesynth.reports.subgroup_sections import subgroups_section
 from sitesynth.reports.supplementation_section import supplementation_sections
+from sitesynth.reports.too_few import tell_too_few
 from sitesynth.settings import BASELINES
 
 
@@ -71,6 +72,7 @@ def build_page(study: Study, results: Results) -> Page:
 
 def _caveats(study: Study, results: Results) -> Iterator[str]:
     """Yield what else the first screen must say."""
+    yield from tell_too_few(results)
     comparison = results.comparison
     subject = subject_of(comparison)
     for entry in comparison["comparisons"]:
