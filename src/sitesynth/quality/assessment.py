@@ -15,8 +15,14 @@ from sitesynth.audits import Described
 from sitesynth.features import Extractor, FeatureScale
 from sitesynth.quality.appearance import AppearanceScores, summarize_appearance
 from sitesynth.quality.brisque import MODEL_NAME, model_digest
-from sitesynth.quality.diversity import draw_pairs, mean_similarity, num_scales
+from sitesynth.quality.diversity import (
+    draw_pairs,
+    mean_of_known,
+    num_scales,
+    pair_similarities,
+)
 from sitesynth.quality.fidelity import measure_fidelity
+from sitesynth.quality.jackknife import jackknife_neighbourhoods, jackknife_similarity
 from sitesynth.quality.matrix import SiteFeatures
 from sitesynth.settings import QualitySettings
 
@@ -71,9 +77,10 @@ def assess_quality(
     }
     for name, (scans, features) in candidates.items():
         pairs = draw_pairs(scans.patients, count=settings.num_pairs, rng=rng)
-        similarity = mean_similarity(
+        similarities = pair_similarities(
             scans.thumbnails[:, :sequences], scans.presence[:, :sequences], pairs
         )
+        similarity = mean_of_known(similarities)
         report[name] = {
             **measure_fidelity(
                 features,
@@ -84,6 +91,15 @@ def assess_quality(
                 rng=rng,
             ),
             "ms_ssim": None if similarity is None else round(similarity, 6),
+            "intervals": {
+                **jackknife_neighbourhoods(
+                    reference,
+                    features,
+                    patients=(held_out.patients, scans.patients),
+                    neighbours=settings.neighbours,
+                ),
+                "ms_ssim": jackknife_similarity(similarities, pairs, scans.patients),
+            },
         }
     looks = {"synthetic": synthetic, "real": train, "held_out": held_out}
     for name, scans in looks.items():

@@ -14,6 +14,7 @@ from sitesynth.audits import Described
 from sitesynth.extractors.measured import NetworkExtractor, NetworkFeatures, check_varies
 from sitesynth.features import FeatureScale
 from sitesynth.quality.fidelity import measure_fidelity
+from sitesynth.quality.jackknife import jackknife_neighbourhoods
 from sitesynth.quality.matrix import SiteFeatures
 from sitesynth.settings import QualitySettings
 
@@ -87,13 +88,20 @@ def assess_by_network(
             },
         }
         for kind, (scans, owners) in candidates.items():
+            features_of_kind, held_out = scale.standardize(scans), patients[~own.is_training]
             measured[kind] = measure_fidelity(
-                scale.standardize(scans),
+                features_of_kind,
                 reference,
-                patients=(owners, patients[~own.is_training].tolist()),
+                patients=(owners, held_out.tolist()),
                 neighbours=settings.neighbours,
                 num_resamples=settings.num_resamples,
                 rng=rng,
+            )
+            measured[kind]["intervals"] = jackknife_neighbourhoods(
+                reference,
+                features_of_kind,
+                patients=(held_out.tolist(), owners),
+                neighbours=settings.neighbours,
             )
         report[extractor.name] = {"extractor": extractor.description, "found": measured}
     return report

@@ -5,7 +5,7 @@ its scans differ in ways in which heads do not. Wang et al. (2003), on thumbnail
 few of their five scales: as many as leave eight voxels along the shortest axis. The number of
 scales belongs to the metric's name, and values of other grids do not compare.
 
-Axes: n = scans, c = channels, then the grid.
+Axes: n = scans, p = pairs, c = channels, then the grid.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 
-__all__ = ["draw_pairs", "mean_similarity", "multiscale_ssim", "num_scales"]
+__all__ = ["draw_pairs", "mean_of_known", "multiscale_ssim", "num_scales", "pair_similarities"]
 
 SCALE_WEIGHTS: Final = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Wang et al. (2003), Section 3.2; the first of them are rescaled to sum to 1."""
@@ -58,15 +58,14 @@ def draw_pairs(
     return [(int(rows[number]), int(columns[number])) for number in sorted(chosen)]
 
 
-def mean_similarity(
+def pair_similarities(
     thumbnails: Float[np.ndarray, "n c ..."],
     presence: Bool[np.ndarray, "n c"],
     pairs: Sequence[tuple[int, int]],
-) -> float | None:
-    """Return the mean over pairs of the mean over the channels that both scans have.
+) -> Float[np.ndarray, " p"]:
+    """Return each pair's mean over the channels that both scans have; NaN without a shared one.
 
-    Pass image channels only: a mask's SSIM is about its background. None if no pair shares a
-    channel.
+    Pass image channels only: a mask's SSIM is about its background.
     """
     pyramids: dict[tuple[int, int], _Pyramid] = {}
 
@@ -75,13 +74,19 @@ def mean_similarity(
             pyramids[scan, channel] = _Pyramid.of(thumbnails[scan, channel])
         return pyramids[scan, channel]
 
-    similarities = []
-    for a, b in pairs:
+    similarities = np.full(len(pairs), np.nan)
+    for number, (a, b) in enumerate(pairs):
         shared = np.flatnonzero(presence[a] & presence[b]).tolist()
         if shared:
             compared = [_compare(pyramid(a, channel), pyramid(b, channel)) for channel in shared]
-            similarities.append(float(np.mean(compared)))
-    return float(np.mean(similarities)) if similarities else None
+            similarities[number] = np.mean(compared)
+    return similarities
+
+
+def mean_of_known(similarities: Float[np.ndarray, " p"]) -> float | None:
+    """Return the mean over pairs that share a channel; None if none does."""
+    known = similarities[np.isfinite(similarities)]
+    return float(known.mean()) if len(known) else None
 
 
 @final

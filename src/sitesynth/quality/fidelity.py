@@ -34,6 +34,8 @@ __all__ = [
     "Manifolds",
     "PatientInterval",
     "compare_manifolds",
+    "compare_neighbourhoods",
+    "distances_between",
     "draw_weights",
     "fid",
     "fid_with_interval",
@@ -41,6 +43,7 @@ __all__ = [
     "kid_with_interval",
     "measure_distances",
     "measure_fidelity",
+    "radii_of",
 ]
 
 CONFIDENCE: Final = 0.95
@@ -198,16 +201,28 @@ def compare_manifolds(reference: Features, candidate: Others, *, neighbours: int
         candidate: Scans that are judged.
         neighbours: The k; a set of k scans or fewer has its largest distances as radii.
     """
-    reference, candidate = _known(reference), _known(candidate)
-    between = _distances(reference, candidate)
-    real_radii = _radii(reference, neighbours)
-    candidate_radii = _radii(candidate, neighbours)
-    in_real = between < real_radii[:, None]
+    between = distances_between(reference, candidate)
+    radii = (
+        radii_of(distances_between(of_one_set, of_one_set), neighbours)
+        for of_one_set in (reference, candidate)
+    )
+    return compare_neighbourhoods(between, *radii, neighbours=neighbours)
+
+
+def compare_neighbourhoods(
+    between: Float[np.ndarray, "n m"],
+    reference_radii: Float[np.ndarray, " n"],
+    candidate_radii: Float[np.ndarray, " m"],
+    *,
+    neighbours: int,
+) -> Manifolds:
+    """Do what `compare_manifolds` does, from distances between two sets and radii of each."""
+    in_real = between < reference_radii[:, None]
     return Manifolds(
         precision=float(in_real.any(axis=0).mean()),
         recall=float((between < candidate_radii[None, :]).any(axis=1).mean()),
         density=float(in_real.sum(axis=0).mean() / neighbours),
-        coverage=float((between.min(axis=1) < real_radii).mean()),
+        coverage=float((between.min(axis=1) < reference_radii).mean()),
     )
 
 
@@ -239,6 +254,21 @@ def measure_fidelity(
         rng=rng,
     )
     return distances | compare_manifolds(reference, candidate, neighbours=neighbours).as_json()
+
+
+def distances_between(a: Features, b: Others) -> Float[np.ndarray, "n m"]:
+    """Return how far scans lie from each other; a missing feature counts as its mean."""
+    a, b = _known(a), _known(b)
+    square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
+    root: np.ndarray = np.sqrt(np.maximum(square, 0.0))
+    return root
+
+
+def radii_of(distances: Float[np.ndarray, "n n"], neighbours: int) -> Float[np.ndarray, " n"]:
+    """Return each scan's distance to its k-th nearest neighbour, itself not counted."""
+    ordered = np.sort(distances, axis=1)
+    radii: np.ndarray = ordered[:, min(neighbours, len(distances) - 1)]
+    return radii
 
 
 _ENDS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
@@ -309,19 +339,6 @@ def draw_weights(
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=num_resamples)
     weights: np.ndarray = drawn[:, owner].astype(float)
     return weights
-
-
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
-    root: np.ndarray = np.sqrt(np.maximum(square, 0.0))
-    return root
-
-
-def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
-    """Return each scan's distance to its k-th nearest neighbour, itself not counted."""
-    ordered = np.sort(_distances(features, features), axis=1)
-    radii: np.ndarray = ordered[:, min(neighbours, len(features) - 1)]
-    return radii
 
 
 def _rounded(value: float) -> float:

@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sitesynth.reports.numbers import ABSENT, show_count, show_figures, show_percent, show_score
+from sitesynth.reports.numbers import (
+    ABSENT,
+    show_count,
+    show_figures,
+    show_interval,
+    show_percent,
+    show_score,
+)
 from sitesynth.reports.tables import Cell, Table, column, head, number, text
 
 
@@ -38,7 +45,7 @@ def fidelity_table(quality: Json) -> Table:
                     *([head(site, rows=len(kinds))] if line == 0 else []),
                     head(name, note=sizes),
                     *(_with_ends(told[metric]) for metric in ("kid", "fid")),
-                    *(number(show_score(told[metric])) for metric in shares),
+                    *(_score_with_ends(told, metric) for metric in shares),
                 ]
             )
     names = ("KID", "FID", "Precision", "Recall", "Density", "Coverage", "MS-SSIM")
@@ -53,7 +60,10 @@ def fidelity_table(quality: Json) -> Table:
         "The floor is what as many real training scans get against the same held-out ones: a "
         "perfect generator cannot be expected to do better. KID is unbiased; FID is mostly bias at "
         "these numbers of scans and says something beside the floor only. MS-SSIM is the mean over "
-        "pairs: above that of real scans, variety is lost. Features: "
+        "pairs: above that of real scans, variety is lost. Intervals of distances by resampling "
+        "patients, of the other figures by leaving one out at a time, which makes them wide rather "
+        "than narrow; they are about these numbers of scans, on which all but KID depend. "
+        "Features: "
         f"{name_extractor(quality)}; neither distance compares with a published one.",
     )
 
@@ -77,7 +87,7 @@ def network_table(networks: Json) -> Table:
                         *([head(site, rows=len(kinds))] if line == 0 else []),
                         head(kind_name),
                         *(_with_ends(told[metric]) for metric in ("kid", "fid")),
-                        *(number(show_score(told[metric])) for metric in shares),
+                        *(_score_with_ends(told, metric) for metric in shares),
                     ]
                 )
     names = ("KID", "FID", "Precision", "Recall", "Density", "Coverage")
@@ -339,6 +349,13 @@ def _with_ends(found: Mapping[str, float | None] | None) -> Cell:
         return number(ABSENT)
     ends = f"{show_figures(found['low'])} to {show_figures(found['high'])}"
     return number(show_figures(found["value"]), note=ends)
+
+
+def _score_with_ends(told: Json, metric: str) -> Cell:
+    """Show a number whose interval stands in the entry `intervals` beside it."""
+    found = told["intervals"][metric]
+    ends = "" if found is None else show_interval(found, is_signed=False)
+    return number(show_score(told[metric]), note=ends)
 
 
 def _distribution(found: Json | None) -> Cell:

@@ -5,9 +5,10 @@ import pytest
 
 from sitesynth.quality.diversity import (
     draw_pairs,
-    mean_similarity,
+    mean_of_known,
     multiscale_ssim,
     num_scales,
+    pair_similarities,
 )
 
 
@@ -60,8 +61,8 @@ def test_a_set_of_copies_has_no_variety(numpy_rng: np.random.Generator) -> None:
     presence = np.ones((4, 2), dtype=bool)
     pairs = draw_pairs(["a", "b", "c", "d"], count=6, rng=numpy_rng)
 
-    assert mean_similarity(copies, presence, pairs) == pytest.approx(1)
-    assert (mean_similarity(varied, presence, pairs) or 0) < 0.5
+    assert mean_of_known(pair_similarities(copies, presence, pairs)) == pytest.approx(1)
+    assert (mean_of_known(pair_similarities(varied, presence, pairs)) or 0) < 0.5
 
 
 def test_a_missing_channel_is_not_compared(numpy_rng: np.random.Generator) -> None:
@@ -70,8 +71,11 @@ def test_a_missing_channel_is_not_compared(numpy_rng: np.random.Generator) -> No
     scans[0, 1] = 0
     presence = np.array([[True, False], [True, True]])
 
-    assert mean_similarity(scans, presence, [(0, 1)]) == pytest.approx(1)
-    assert mean_similarity(scans[:, 1:], presence[:, 1:], [(0, 1)]) is None
+    whole = pair_similarities(scans, presence, [(0, 1)])
+    unshared = pair_similarities(scans[:, 1:], presence[:, 1:], [(0, 1)])
+
+    assert mean_of_known(whole) == pytest.approx(1)
+    assert mean_of_known(unshared) is None
 
 
 def test_pairs_are_of_different_patients_and_drawn_once(numpy_rng: np.random.Generator) -> None:

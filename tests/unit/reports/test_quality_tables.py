@@ -124,7 +124,14 @@ def test_subgroups_of_the_strategy_in_question_are_on_the_page(results: Results)
 def test_every_network_is_named_with_its_digest_beside_its_figures() -> None:
     """One heading over a network's rows; the file's whole digest below the table."""
     found = {
-        kind: {"kid": v(value), "fid": v(2.5), **dict.fromkeys(NEIGHBOURHOODS, 0.5)}
+        kind: {
+            "kid": v(value),
+            "fid": v(2.5),
+            **dict.fromkeys(NEIGHBOURHOODS, 0.5),
+            "intervals": {
+                name: {"value": 0.5, "low": 0.25, "high": 0.75} for name in NEIGHBOURHOODS
+            },
+        }
         for kind, value in (("synthetic", 7.5), ("real", 0.5))
     }
     extractor = {"network": "program", "weights_sha256": "cd" * 32, "digest": "ef" * 32}
@@ -132,6 +139,9 @@ def test_every_network_is_named_with_its_digest_beside_its_figures() -> None:
 
     assert [cell.text for cell in table.rows[0][:4]] == ["dino", "alder", "synthetic", "7.5"]
     assert [cell.text for cell in table.rows[1][:2]] == ["real (floor)", "0.500"]
+    assert [(cell.text, cell.note) for cell in table.rows[1][-4:]] == [
+        ("0.500", "0.250 to 0.750")
+    ] * 4
     assert table.rows[0][0].note == "program, efefefefefef"
     assert "dino: " + "cd" * 32 in table.note
 
