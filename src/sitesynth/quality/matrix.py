@@ -3,8 +3,8 @@
 A row is a site's real scans; its features are standardized by that site's training scans, so that
 the entries of a row can be compared with each other, and not with those of another row. The
 generator whose scans are most like the site's should be the site's own. Most of a site's real scans
-are training scans, so that a generator that remembers them is ahead; against the held-out ones
-alone nothing is remembered, with wider intervals. How far the sites themselves are apart, real
+are training scans, so that a generator that remembers them is ahead; the held-out ones alone were
+not there to be remembered, but are few. How far the sites themselves are apart, real
 scans against real ones, stands beside both.
 
 What is compared are feature vectors, one per scan. Those of synthetic scans are as public as the
@@ -143,9 +143,10 @@ def measure_held_out_row(
 ) -> dict[str, dict[str, float]]:
     """Compare one site's held-out scans alone with the same drawn scans as `measure_row`.
 
-    No generator has seen them, so nothing is gained by closeness to a training scan. By KID only,
-    which is unbiased at any number of scans: FID of a dozen scans is mostly bias, and how much
-    depends on the generator (Chong and Forsyth, 2020), so that not even a row compares.
+    No generator was trained on them, so nothing is gained by closeness to a training scan. At most
+    they chose the step at which their own site's weights were kept (ADR 17). By KID only, which is
+    unbiased at any number of scans: FID of a dozen scans is mostly bias, and how much depends on
+    the generator (Chong and Forsyth, 2020), so that not even a row compares.
 
     Returns:
         By generator: the contract's `V`.

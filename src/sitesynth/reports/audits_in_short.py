@@ -22,7 +22,7 @@ def quality_in_short(quality: Json) -> str:
     extractor = quality["extractor"]
     return (
         f"Each hospital's scans should be nearest to its own generator's: they are at "
-        f"{by_all} of {len(sites)} hospitals by KID, at {by_fid} by FID, and its held-out scans "
+        f"{by_all} of {len(sites)} hospitals by KID, at {by_fid} by FID, and held-out scans "
         f"alone at {by_held_out} by KID. At {apart} of {len(sites)}, synthetic scans lie farther "
         "from held-out real ones than real scans in their place do, KID's intervals apart: these "
         f"features ({extractor['name']}, sha256 {extractor['digest'][:12]}) tell them from real "

@@ -167,9 +167,10 @@ def held_out_table(quality: Json, *, by: str = "") -> Table:
         f"KID of held-out scans alone, and how far hospitals are apart{by and f', by {by}'}",
         [[head("Held-out scans of"), head("Against"), *(column(site) for site in sites)]],
         rows,
-        "No generator has seen these scans, so none is ahead by what it remembers. Below each row "
-        "stand real scans in the generators' place: on the diagonal the floor, a hospital's own "
-        "training scans; beside it how far hospitals are apart. Where generators lie farther away "
+        "No generator was trained on these scans, so none is ahead by what it remembers; those of "
+        "its own hospital may have chosen the step whose weights were kept. Below each row stand "
+        "real scans in the generators' place: on the diagonal the floor, a hospital's own training "
+        "scans; beside it how far hospitals are apart. Where generators lie farther away "
         "than that, their faults outweigh what sets hospitals apart. How far hospitals are apart "
         "is a study's figure only: it takes all hospitals' real features in one place, which a "
         f"consortium does not have. With {_between(min(sizes), max(sizes))} held-out patients a "

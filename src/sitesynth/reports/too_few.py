@@ -99,7 +99,7 @@ def _of_held_out(privacy: Json) -> Iterator[str]:
         yield (
             f"Too few held-out patients to judge generators by: {_listed(few)}. A generator that "
             f"gives away who was in training at an AUC of {ends} would still pass the gate in a "
-            "fifth of audits, and its quality is measured with these patients, too."
+            "fifth of audits or more, and its quality is measured with these patients, too."
         )
 
 

@@ -47,7 +47,7 @@ def test_the_diagonal_is_counted_by_either_distance() -> None:
     }
     told = quality_in_short(quality)
 
-    assert "at 1 of 2 hospitals by KID, at 2 by FID, and its held-out scans alone at 0" in told
+    assert "at 1 of 2 hospitals by KID, at 2 by FID, and held-out scans alone at 0" in told
     assert "radiomics, sha256 abababababab" in told
     assert "At 1 of 2, synthetic scans lie farther" in told
 
