@@ -55,7 +55,7 @@ def study_of(*, steps: int, noise: float | None, num_patients: int) -> Settings:
     """Return the default study on a small grid, with or without noise."""
     raw: dict[str, Any] = load_settings(Path("params.yaml")).model_dump(mode="json")
     raw["grid"] |= GRID
-    raw["autoencoder"] |= {"num_steps": 120}
+    raw["autoencoder"] |= {"num_steps": 120, "validate_every": None}
     raw["latents"]["source"] = "phantom"
     private = {"noise_multiplier": noise, "clip_norm": CLIP_NORM, "delta": 0.1 / num_patients}
     raw["diffusion"] |= {

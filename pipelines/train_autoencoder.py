@@ -38,12 +38,13 @@ def run(
 ) -> None:
     """Read a site's training scans, or draw phantoms; write the weights of its autoencoder."""
     if latents.source == "own":
-        whose, scans = site, read_images(images).in_split("train")
+        everyone = read_images(images)
+        whose, scans, held_out = site, everyone.in_split("train"), everyone.in_split("validation")
     else:
         # What draws phantoms takes its time to import.
         from sitesynth.generators.phantoms import NOBODY, draw_phantoms  # noqa: PLC0415
 
-        whose = NOBODY
+        whose, held_out = NOBODY, None
         with tracked.progress(latents.num_phantoms, "phantoms") as show:
             scans = draw_phantoms(
                 scratch / "phantoms",
@@ -65,6 +66,7 @@ def run(
             compute=compute,
             seed=seed,
             site=whose,
+            held_out=held_out,
             processes=processes,
             checkpoint=scratch / "state.safetensors",
             on_step=history.and_also(show) if processes.is_first else show,

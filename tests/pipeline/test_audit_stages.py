@@ -101,6 +101,8 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
             learning_rate=1e-3,
             batch_size=4,
             num_steps=1,
+            validate_every=None,
+            patience_looks=None,
         ),
         diffusion=DiffusionSettings(
             schedule="straight",

@@ -194,8 +194,9 @@ def test_a_grid_that_a_classifier_would_halve_to_nothing_is_refused(
         load_settings(write(study))
 
 
-def test_patience_without_looks_is_refused(study: Study, write: Write) -> None:
-    study["diffusion"] |= {"validate_every": None, "patience_looks": 3}
+@pytest.mark.parametrize("network", ["autoencoder", "diffusion"])
+def test_patience_without_looks_is_refused(study: Study, write: Write, network: str) -> None:
+    study[network] |= {"validate_every": None, "patience_looks": 3}
     with pytest.raises(SettingsError, match=r"patience_looks 3 needs validate_every, which is nul"):
         load_settings(write(study))
 
@@ -516,6 +517,7 @@ def test_what_draws_in_one_pass_is_not_guided(study: Study, write: Write) -> Non
 
 
 def test_phantoms_stand_in_for_sequences_they_have(study: Study, write: Write) -> None:
+    study["autoencoder"]["validate_every"] = None
     study["latents"]["source"] = "phantom"
     load_settings(write(study))
     study["cohort"]["sequences"] = ["t1", "dwi"]
@@ -539,6 +541,7 @@ def test_a_rival_of_the_flow_knows_no_covariate(study: Study, write: Write) -> N
 def test_noise_covers_a_plain_flow_only(
     study: Study, write: Write, section: str, knob: str, value: object
 ) -> None:
+    study["autoencoder"]["validate_every"] = None
     study["diffusion"]["dp"] = {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-3}
     load_settings(write(study))
     study[section][knob] = value
@@ -676,7 +679,35 @@ def test_an_extractor_that_fits_is_read(study: Study, write: Write) -> None:
     assert load_settings(write(study)).extractors["dino"].size == (32, 32)
 
 
+@pytest.mark.parametrize(
+    ("private", "message"),
+    [
+        (
+            {"diffusion": {"dp": {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-3}}},
+            r"validate_every 20 chooses the autoencoder by held-out patients, which the noise of",
+        ),
+        (
+            {"latents": {"source": "phantom"}},
+            r"validate_every 20 chooses the autoencoder by the site's patients, and latents.source",
+        ),
+    ],
+)
+def test_an_autoencoder_is_not_chosen_by_patients_whom_nothing_would_hide(
+    study: Study, write: Write, private: dict[str, dict[str, Any]], message: str
+) -> None:
+    """The noise of the flow's training comes after, and an autoencoder of phantoms knows nobody."""
+    for section, knobs in private.items():
+        study[section] |= knobs
+    study["autoencoder"] |= {"validate_every": None}
+    load_settings(write(study))
+    study["autoencoder"] |= {"validate_every": 20}
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
 COVERED: dict[str, dict[str, Any]] = {
+    "autoencoder": {"validate_every": None},
     "diffusion": {
         "dp": {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-3},
         "validate_every": None,

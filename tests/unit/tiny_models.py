@@ -61,6 +61,8 @@ def tiny_generator(
             learning_rate=1e-3,
             batch_size=1,
             num_steps=1,
+            validate_every=None,
+            patience_looks=None,
         ),
         diffusion=DiffusionSettings(
             schedule="straight",

@@ -19,7 +19,8 @@ Before the network's first convolution, patches of voxels are folded into channe
 Axes: n = scans, c = channels (sequences, then mask), k = latent channels, then the grid.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from math import prod
 from pathlib import Path
 from typing import final
@@ -29,6 +30,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sitesynth import seeds
+from sitesynth.errors import TrainingError
 from sitesynth.generators.patches import fold, unfold
 from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
@@ -36,11 +38,12 @@ from sitesynth.networks import AutoencoderKL
 from sitesynth.processes import ALONE, Processes
 from sitesynth.settings import AutoencoderSettings, ComputeSettings
 from sitesynth.tracking import OnStep
-from sitesynth.training import autocast, best_device, channels_last, train
+from sitesynth.training import Choice, agreed, autocast, best_device, channels_last, train
 
 
 __all__ = [
     "Autoencoder",
+    "held_out_error",
     "hide_channels",
     "mirror_some",
     "neighbourhoods",
@@ -68,6 +71,9 @@ SMALLEST = 1e-6
 
 RIDGE = 1e-2
 """Of the regression on neighbours, as a share of the latents' mean square."""
+
+LOOK_AT = 2**22
+"""Voxels of all channels that are decoded at once where an error is only measured."""
 
 
 @final
@@ -244,6 +250,7 @@ def train_autoencoder(
     compute: ComputeSettings,
     seed: int,
     site: str,
+    held_out: ImageSet | None = None,
     processes: Processes = ALONE,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
@@ -256,15 +263,18 @@ def train_autoencoder(
         compute: The `compute` section.
         seed: Root seed of the study.
         site: Whose autoencoder it is; names the randomness.
+        held_out: Validation scans, by which weights are chosen if the settings ask for it; None
+            chooses none.
         processes: Those that train it together.
         checkpoint: Where the state is kept, for a run that is killed; see `sitesynth.training`.
         on_step: Told each step's losses.
 
     Returns:
-        The trained model, in evaluation mode, on the CPU.
+        The trained model with its last weights, or those of the lowest held-out error, in
+        evaluation mode, on the CPU.
 
     Raises:
-        TrainingError: If the loss diverges.
+        TrainingError: If the loss diverges, or there is nothing to choose by.
     """
     device = best_device()
     parts = processes.parts(settings.batch_size, at_once=compute.autoencoder_at_once)
@@ -281,6 +291,13 @@ def train_autoencoder(
     )
     model.fit_shortcuts(torch.cat(list(views)), presence[: len(first)].repeat(num_views, 1))
     model.to(device)
+    choice = None
+    if settings.validate_every is not None and held_out is not None:
+        choice = Choice(
+            _judge(model, held_out, site=site, processes=processes),
+            every=settings.validate_every,
+            patience=settings.patience_looks,
+        )
 
     latent_shape = (
         settings.latent_channels,
@@ -314,11 +331,51 @@ def train_autoencoder(
         losses_at,
         num_steps=settings.num_steps,
         learning_rate=settings.learning_rate,
+        choice=choice,
         processes=processes,
         checkpoint=checkpoint,
         on_step=on_step,
     )
+    if choice is not None:
+        model.load_state_dict(choice.weights)
     return model.cpu()
+
+
+def _judge(
+    model: Autoencoder, held_out: ImageSet, *, site: str, processes: Processes
+) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
+    """Return what tells the error of a network's weights on held-out scans."""
+    if not len(held_out):
+        raise TrainingError(
+            f"{site} has no validation scan to choose the autoencoder's weights by; set "
+            "split.validation_fraction above 0, or autoencoder.validate_every to null."
+        )
+    judged = deepcopy(model).eval()
+
+    def judge(weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        judged.load_state_dict(weights)
+        return agreed(processes, {"validation_loss": held_out_error(judged, held_out)})
+
+    return judge
+
+
+@torch.no_grad()
+def held_out_error(model: Autoencoder, images: ImageSet) -> float:
+    """Return the mean absolute error of reconstructions, over the channels that the scans have.
+
+    Nothing is hidden from the encoder, and no noise is added to the latents' mean: two calls differ
+    by the weights alone.
+    """
+    device = model.typical.device
+    size = max(1, LOOK_AT // (len(images.channels) * prod(images.grid)))
+    total = 0.0
+    for start in range(0, len(images), size):
+        part = slice(start, min(start + size, len(images)))
+        scans = images.load(range(part.start, part.stop)).to(device)
+        has = images.presence[part].to(device)
+        mean, _ = model.encode(scans, has)
+        total += float(reconstruction_error(model.decode(mean), scans, has)) * int(has.sum())
+    return total / int(images.presence.sum())
 
 
 def mirror_some(

@@ -10,11 +10,12 @@ Inside its site it lies in two folders, one per stage that made it:
 What leaves the site is a bundle; see `generators.bundle`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, final
+from typing import Annotated, Any, Final, Literal, Self, final
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 from safetensors.torch import load_file
 
 from sitesynth.generators.autoencoder import Autoencoder
@@ -47,6 +48,10 @@ PRESENCE = "has_"
 
 SCHEMA: Final = 4
 """Of config.json; 1 to 3 were of networks without hints (ADR 54), that none can read now."""
+
+LOOKS: Final = ("validate_every", "patience_looks")
+"""How an autoencoder's weights were chosen; absent where they are the last ones, as they were in
+every bundle before there was a choice."""
 
 Small = Annotated[int, Field(gt=0, le=4096)]
 
@@ -83,6 +88,16 @@ class GeneratorConfig(Section):
     """Whose scans the autoencoder was trained on."""
     covariates: Covariates | None = None
     """What the flow is conditional on beside the label, and how it occurs at the site."""
+
+    @field_validator("autoencoder", mode="before")
+    @classmethod
+    def _without_looks_where_none_are_told(cls, told: object) -> object:
+        return dict.fromkeys(LOOKS) | dict(told) if isinstance(told, Mapping) else told
+
+    @field_serializer("autoencoder")
+    def _looks_are_told_where_there_were_any(self, settings: AutoencoderSettings) -> dict[str, Any]:
+        told = settings.model_dump(mode="json")
+        return {name: value for name, value in told.items() if name not in LOOKS or value}
 
     @model_validator(mode="after")
     def _covariates_are_those_of_the_flow(self) -> Self:

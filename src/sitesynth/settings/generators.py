@@ -7,6 +7,19 @@ from pydantic import Field, field_validator, model_validator
 from sitesynth.settings.fields import Count, Fraction, Name, Positive, Section, named_once
 
 
+def check_patience(patience_looks: int | None, validate_every: int | None) -> None:
+    """Make sure that patience has looks to count.
+
+    Raises:
+        ValueError: If there is patience without a look.
+    """
+    if patience_looks is not None and validate_every is None:
+        raise ValueError(
+            f"patience_looks {patience_looks} needs validate_every, which is null: "
+            "without looks there is nothing to be patient with (null trains to the end)"
+        )
+
+
 class AutoencoderSettings(Section):
     """The autoencoder that defines a site's latent space."""
 
@@ -33,6 +46,18 @@ class AutoencoderSettings(Section):
 
     num_steps: Count
     """Optimizer steps, not epochs, so that sites of different size get equal training."""
+
+    validate_every: Count | None
+    """Steps between looks at the reconstruction error on the site's validation scans; the weights
+    of the best look are kept. Null never looks, and keeps the last (ADR 59)."""
+
+    patience_looks: Count | None
+    """Looks without a lower error after which training ends; null takes all steps."""
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_see(self) -> Self:
+        check_patience(self.patience_looks, self.validate_every)
+        return self
 
 
 class PrivateTraining(Section):
@@ -112,11 +137,7 @@ class DiffusionSettings(Section):
 
     @model_validator(mode="after")
     def _patience_has_something_to_see(self) -> Self:
-        if self.patience_looks is not None and self.validate_every is None:
-            raise ValueError(
-                f"patience_looks {self.patience_looks} needs validate_every, which is null: "
-                "without looks there is nothing to be patient with (null trains to the end)"
-            )
+        check_patience(self.patience_looks, self.validate_every)
         return self
 
 

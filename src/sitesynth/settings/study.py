@@ -363,6 +363,12 @@ def _private_training_disagreements(settings: Settings) -> Iterator[str]:
             f"diffusion.dp trains a flow with noise, but generator.variant is {variant}, which it "
             "does not cover: set diffusion.dp to null, or generator.variant to flow"
         )
+    every = settings.autoencoder.validate_every
+    if every is not None and settings.diffusion.dp is not None:
+        yield (
+            f"autoencoder.validate_every {every} chooses the autoencoder by held-out patients, "
+            "which the noise of diffusion.dp does not cover: set it to null, or dp to null"
+        )
     most, dp = settings.privacy.max_epsilon, settings.diffusion.dp
     if most is not None and not (
         dp is not None
@@ -391,6 +397,13 @@ def _shared_latents_disagreements(settings: Settings) -> Iterator[str]:
             f"latents.source phantom needs sequences of {list(PHANTOM_SEQUENCES)} on a grid of "
             f"three axes, but cohort.sequences is {list(settings.cohort.sequences)} and grid.shape "
             f"{list(settings.grid.shape)}: set latents.source to own"
+        )
+    every = settings.autoencoder.validate_every
+    if every is not None:
+        yield (
+            f"autoencoder.validate_every {every} chooses the autoencoder by the site's patients, "
+            "and latents.source phantom asks for one that no patient is in: set it to null, or "
+            "latents.source to own"
         )
     apart = sorted(site for site, knobs in settings.overrides.items() if "autoencoder" in knobs)
     if apart:

@@ -148,6 +148,8 @@ def untrained(grid: tuple[int, ...], *, latent_channels: int) -> Autoencoder:
         learning_rate=1e-3,
         batch_size=1,
         num_steps=1,
+        validate_every=None,
+        patience_looks=None,
     )
     return Autoencoder(settings, num_channels=2, dims=len(grid))
 

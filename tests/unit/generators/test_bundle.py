@@ -35,6 +35,8 @@ CONFIG = GeneratorConfig(
         learning_rate=1e-3,
         batch_size=1,
         num_steps=1,
+        validate_every=None,
+        patience_looks=None,
     ),
     diffusion=DiffusionSettings(
         schedule="straight",
@@ -94,6 +96,19 @@ def test_the_same_generator_gives_the_same_bytes(
 
     for file in bundle.iterdir():
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+
+
+def test_a_config_says_how_weights_were_chosen_only_if_they_were(generator: Generator) -> None:
+    """Bundles of before there was a choice are read, and those without one are written as then."""
+    chosen = CONFIG.model_copy(
+        update={"autoencoder": CONFIG.autoencoder.model_copy(update={"validate_every": 20})}
+    )
+    told = generator.config.model_dump(mode="json")
+
+    assert not {"validate_every", "patience_looks"} & set(told["autoencoder"])
+    assert GeneratorConfig.model_validate(told) == CONFIG
+    assert chosen.model_dump(mode="json")["autoencoder"]["validate_every"] == 20
+    assert GeneratorConfig.model_validate(chosen.model_dump(mode="json")) == chosen
 
 
 def edit_json(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:

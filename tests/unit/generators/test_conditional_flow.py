@@ -262,6 +262,8 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Generator:
         learning_rate=1e-4,
         batch_size=4,
         num_steps=1,
+        validate_every=None,
+        patience_looks=None,
     )
     made, _ = train_diffusion(
         images,
