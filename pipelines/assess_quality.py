@@ -15,6 +15,11 @@ from sitesynth.quality.assessment import assess_quality, features_of
 from sitesynth.quality.by_network import assess_by_network, network_features_of
 from sitesynth.quality.conditions import assess_conditions
 from sitesynth.quality.matrix import write_features
+from sitesynth.quality.reconstruction import (
+    assess_reconstruction,
+    describe_reconstructions,
+    reconstruct_by,
+)
 from sitesynth.settings import ExtractorSettings, QualitySettings, SamplingSettings
 from sitesynth.storage import write_json
 from sitesynth.tracking import Run
@@ -94,6 +99,21 @@ def run(
         spacing_mm=config.spacing_mm,
         num_resamples=quality.num_resamples,
         rng=seeds.numpy_generator(seed, "quality", "conditions", site),
+    )
+    reconstruct = reconstruct_by(generator.autoencoder)
+    found["reconstruction"] = assess_reconstruction(
+        train,
+        held_out,
+        back=(
+            describe_reconstructions(training, reconstruct, extractor, with_similarity=False),
+            describe_reconstructions(validation, reconstruct, extractor, with_similarity=True),
+        ),
+        labels=(asked, known),
+        classes=config.classes,
+        sequences=scans.sequences,
+        grid=config.grid,
+        num_resamples=quality.num_resamples,
+        rng=seeds.numpy_generator(seed, "quality", "reconstruction", site),
     )
     by_network = network_features_of(train, held_out, networks, seen)
     if networks:

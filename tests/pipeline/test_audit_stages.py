@@ -219,6 +219,10 @@ def test_the_stages_write_what_the_contracts_say(sites: Path, tmp_path: Path) ->
         assert held_out[site]["value"] == pytest.approx(
             found["synthetic"]["kid"]["value"], rel=1e-4
         )
+    returned = quality["sites"]["birch"]["reconstruction"]
+    assert returned["scans"] == {"held_out": 8, "train": 12}
+    assert set(returned["ms_ssim"]["by_sequence"]) == {"t1", "flair"}
+    assert returned["judge"]["n"] == 20
     moments = quality["extractors"]["moments"]
     assert moments["extractor"]["weights_sha256"] == extractors["moments"].sha256
     assert set(moments["matrix"]["kid"]) == set(moments["sites"]) == {"alder", "birch"}

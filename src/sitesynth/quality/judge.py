@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sitesynth.quality.fidelity import CONFIDENCE, PatientInterval, draw_weights
 
 
-__all__ = ["Examples", "judge_classes"]
+__all__ = ["Examples", "Judge", "judge_classes", "learn_judge"]
 
 NUM_FOLDS: Final = 5
 RIDGES: Final = (300.0, 30.0, 3.0, 0.3)
@@ -46,6 +46,61 @@ class Examples:
     patients: tuple[str, ...]
 
 
+@final
+@dataclass(frozen=True)
+class Judge:
+    """Regressions on one site's training scans: on all, and with each fold's patients left out."""
+
+    ridge: float
+    num_classes: int
+    whole: LogisticRegression
+    folds: tuple[tuple[Int[np.ndarray, " _"], LogisticRegression], ...]
+    """Rows of the training scans that were left out, and what was learned from the others."""
+
+    def of(self, features: Float[np.ndarray, "n d"]) -> Probabilities:
+        """Return what it says of scans of patients that it did not learn from."""
+        return _probabilities(self.whole, features, self.num_classes)
+
+    def of_left_out(self, features: Float[np.ndarray, "n d"]) -> Probabilities:
+        """Return what it says of the training scans, each by the fold that left its patient out.
+
+        Args:
+            features: Of the training scans, or of what became of them, in the same order.
+        """
+        probabilities = np.zeros((len(features), self.num_classes))
+        for left_out, judge in self.folds:
+            probabilities[left_out] = _probabilities(judge, features[left_out], self.num_classes)
+        return probabilities
+
+
+def learn_judge(train: Examples, *, num_classes: int, rng: np.random.Generator) -> Judge | None:
+    """Learn classes from a site's training scans.
+
+    None if a class has fewer than two training patients, so that no fold could leave one out.
+    """
+    by_class = [
+        {p for p, label in zip(train.patients, train.labels, strict=True) if label == number}
+        for number in range(num_classes)
+    ]
+    num_folds = min(NUM_FOLDS, *(len(patients) for patients in by_class))
+    if num_folds < 2:  # noqa: PLR2004
+        return None
+    folds = StratifiedGroupKFold(
+        num_folds, shuffle=True, random_state=int(rng.integers(2**31))
+    ).split(train.features, train.labels, train.patients)
+    splits = [(learn, leave) for learn, leave in folds if len(leave)]
+
+    def learned(ridge: float) -> Judge:
+        apart = tuple((leave, _fit(train, learn, ridge=ridge)) for learn, leave in splits)
+        whole = _fit(train, np.arange(len(train.labels)), ridge=ridge)
+        return Judge(ridge, num_classes, whole, apart)
+
+    return min(
+        map(learned, RIDGES),
+        key=lambda judge: _cross_entropy(judge.of_left_out(train.features), train.labels),
+    )
+
+
 def judge_classes(
     train: Examples,
     held_out: Examples,
@@ -57,35 +112,22 @@ def judge_classes(
 ) -> Json | None:
     """Return what the judge says of `real` scans that it did not learn from, and of `synthetic`.
 
-    None if a class has fewer than two training patients, so that no fold could leave one out.
+    None if a class has fewer than two training patients.
     """
-    by_class = [
-        {p for p, label in zip(train.patients, train.labels, strict=True) if label == number}
-        for number in range(len(classes))
-    ]
-    num_folds = min(NUM_FOLDS, *(len(patients) for patients in by_class))
-    if num_folds < 2:  # noqa: PLR2004
+    judge = learn_judge(train, num_classes=len(classes), rng=rng)
+    if judge is None:
         return None
-    folds = StratifiedGroupKFold(
-        num_folds, shuffle=True, random_state=int(rng.integers(2**31))
-    ).split(train.features, train.labels, train.patients)
-    splits = [(learn, leave) for learn, leave in folds if len(leave)]
-    left_out = {
-        ridge: _left_out(train, splits, num_classes=len(classes), ridge=ridge) for ridge in RIDGES
-    }
-    ridge = min(RIDGES, key=lambda tried: _cross_entropy(left_out[tried], train.labels))
-    judge = _fit(train, np.arange(len(train.labels)), ridge=ridge)
     real = Examples(
         np.concatenate([train.features, held_out.features]),
         np.concatenate([train.labels, held_out.labels]),
         (*train.patients, *held_out.patients),
     )
-    seen = _probabilities(judge, held_out.features, len(classes))
+    left_out = judge.of_left_out(train.features)
     said = {
-        "real": (real, np.concatenate([left_out[ridge], seen])),
-        "synthetic": (synthetic, _probabilities(judge, synthetic.features, len(classes))),
+        "real": (real, np.concatenate([left_out, judge.of(held_out.features)])),
+        "synthetic": (synthetic, judge.of(synthetic.features)),
     }
-    return {"ridge": ridge} | {
+    return {"ridge": judge.ridge} | {
         name: _summarize(examples, found, classes, num_resamples=num_resamples, rng=rng)
         for name, (examples, found) in said.items()
     }
@@ -104,20 +146,6 @@ def _probabilities(
     probabilities = np.zeros((len(features), num_classes))
     if len(features):
         probabilities[:, judge.classes_] = judge.predict_proba(features)
-    return probabilities
-
-
-def _left_out(
-    train: Examples,
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    *,
-    num_classes: int,
-    ridge: float,
-) -> Probabilities:
-    probabilities = np.zeros((len(train.labels), num_classes))
-    for learn, leave in splits:
-        judge = _fit(train, learn, ridge=ridge)
-        probabilities[leave] = _probabilities(judge, train.features[leave], num_classes)
     return probabilities
 
 

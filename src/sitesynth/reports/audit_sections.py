@@ -33,6 +33,7 @@ from sitesynth.reports.quality_tables import (
     matrix_table,
     name_extractor,
     network_table,
+    reconstruction_table,
     shift_table,
     tumour_table,
 )
@@ -77,6 +78,7 @@ def quality_section(results: Results) -> Section:
             *blocks,
             appearance_table(quality),
             shift_table(quality),
+            reconstruction_table(quality),
         ],
     )
 

@@ -10,6 +10,7 @@ from sitesynth.reports.numbers import (
     show_interval,
     show_percent,
     show_score,
+    show_signed,
 )
 from sitesynth.reports.tables import Cell, Table, column, head, number, text
 
@@ -22,6 +23,7 @@ __all__ = [
     "matrix_table",
     "name_extractor",
     "network_table",
+    "reconstruction_table",
     "shift_table",
     "tumour_table",
 ]
@@ -305,6 +307,52 @@ def judge_table(quality: Json, *, classes: Sequence[str]) -> Table:
     )
 
 
+def reconstruction_table(quality: Json) -> Table:
+    """Return what the autoencoders give back: structure, error, and what a judge still sees."""
+    rows = []
+    for site, found in quality["sites"].items():
+        told = found["reconstruction"]
+        scans = f"{show_count(told['scans']['held_out'])} held-out scans"
+        rows.append(
+            [
+                head(site, note=scans),
+                _score(told["ms_ssim"]["mean"]),
+                *(_score(like) for like in told["ms_ssim"]["by_sequence"].values()),
+                *(_score(told["error"][split]) for split in ("held_out", "train")),
+                *_before_and_after(told["judge"]),
+            ]
+        )
+    sequences = next(iter(quality["sites"].values()))["reconstruction"]["ms_ssim"]["by_sequence"]
+    return Table(
+        "What comes back from the autoencoder",
+        [
+            [
+                head("Hospital", rows=2),
+                column("MS-SSIM, held-out", columns=1 + len(sequences)),
+                column("Mean absolute error", columns=2),
+                column("AUC of a judge of classes", columns=3),
+            ],
+            [
+                column(name)
+                for name in (
+                    *("all", *sequences),
+                    *("held-out", "training"),
+                    *("originals", "reconstructions", "difference"),
+                )
+            ],
+        ],
+        rows,
+        "Scans after the autoencoder beside themselves. MS-SSIM: structure, 1 is the scan itself. "
+        "Error in units of the range of intensities: much more on held-out than on training scans "
+        "would mean that training scans are remembered. The judge is a regression on the features "
+        "of a hospital's real training scans; it ranks scans of patients that it did not learn "
+        "from, and the same scans reconstructed. A difference below 0 is what no generator on "
+        "these latents can bring back; one around 0 says that these features are kept, not that a "
+        "network could not have used what is lost. Most of the scans that it ranks trained the "
+        "autoencoder.",
+    )
+
+
 def tumour_table(site: str, tumours: Json, *, shown: Sequence[str]) -> Table:
     """Return tumours of one site's synthetic scans beside its real ones, by class."""
     rows = []
@@ -359,6 +407,13 @@ def _score_with_ends(told: Json, metric: str) -> Cell:
     return number(show_score(told[metric]), note=ends)
 
 
+def _score(found: Mapping[str, float] | None) -> Cell:
+    """Show a `V` to three decimals."""
+    if found is None:
+        return number(ABSENT)
+    return number(show_score(found["value"]), note=show_interval(found, is_signed=False))
+
+
 def _distribution(found: Json | None) -> Cell:
     if found is None:
         return number(ABSENT)
@@ -371,6 +426,19 @@ def _share(found: Mapping[str, float] | None) -> Cell:
         return number(ABSENT)
     ends = f"{show_percent(found['low'])} to {show_percent(found['high'])}"
     return number(show_percent(found["value"]), note=ends)
+
+
+def _before_and_after(judge: Json | None) -> list[Cell]:
+    """Show how a judge ranks scans, their reconstructions, and the difference."""
+    if judge is None:
+        return [number(ABSENT, note="too few patients of a class"), *_blank(2)]
+    auc = judge["auc"]
+    difference = auc["difference"]
+    return [
+        number(show_score(auc["original"]), note=f"n = {show_count(judge['n'])}"),
+        number(show_score(auc["reconstruction"])),
+        number(show_signed(difference["value"]), note=show_interval(difference, is_signed=True)),
+    ]
 
 
 def _blank(count: int) -> list[Cell]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.audits import describe_real, extractor_for
@@ -28,6 +29,7 @@ from sitesynth.quality.appearance import AppearanceScores
 from sitesynth.quality.assessment import assess_quality, features_of
 from sitesynth.quality.conditions import assess_conditions
 from sitesynth.quality.matrix import measure_matrix, summarize_quality
+from sitesynth.quality.reconstruction import assess_reconstruction, describe_reconstructions
 from sitesynth.registry.gates import gates_of_classifier
 from sitesynth.reports.study import Results, Study, read_results
 from sitesynth.settings import (
@@ -297,6 +299,11 @@ def _write_comparison(folder: Path, study: Study) -> None:
     write_json(folder / "registry.json", {"models": models})
 
 
+def _darken(scans: Tensor, presence: Tensor) -> Tensor:
+    """Return scans as a poor autoencoder would."""
+    return 0.9 * scans
+
+
 def _write_audits(folder: Path, study: Study) -> None:
     """Audit the sites' synthetic scans as the pipeline does, with losses that tell nothing."""
     audits, features = [], {}
@@ -331,6 +338,21 @@ def _write_audits(folder: Path, study: Study) -> None:
             extractor=extractor,
             grid=study.grid.shape,
             spacing_mm=study.grid.spacing_mm,
+            num_resamples=100,
+            rng=rng,
+        )
+        found["reconstruction"] = assess_reconstruction(
+            *described[:2],
+            back=(
+                describe_reconstructions(sets["train"], _darken, extractor, with_similarity=False),
+                describe_reconstructions(
+                    sets["held_out"], _darken, extractor, with_similarity=True
+                ),
+            ),
+            labels=(labels[0], labels[1]),
+            classes=CLASSES,
+            sequences=SEQUENCES,
+            grid=study.grid.shape,
             num_resamples=100,
             rng=rng,
         )

@@ -14,6 +14,7 @@ from sitesynth.reports.quality_tables import (
     judge_table,
     matrix_table,
     network_table,
+    reconstruction_table,
     tumour_table,
 )
 from sitesynth.reports.study import Results, Study
@@ -53,6 +54,36 @@ QUALITY = {
 }
 
 
+RETURNED: dict[str, Any] = {
+    "scans": {"held_out": 9, "train": 40},
+    "ms_ssim": {"mean": v(0.95), "by_sequence": {"t1": v(0.97), "flair": None}},
+    "error": {"held_out": v(0.05), "train": v(0.04)},
+    "judge": None,
+}
+JUDGED = {
+    "n": 49,
+    "n_held_out": 9,
+    "auc": {"original": 0.9, "reconstruction": 0.85, "difference": v(-0.05)},
+}
+
+
+def test_what_a_judge_sees_stands_before_and_after_the_autoencoder() -> None:
+    """And beside it structure by sequence, a sequence that no held-out scan has among them."""
+    sites = {"alder": RETURNED | {"judge": JUDGED}, "birch": RETURNED}
+    table = reconstruction_table(
+        {"sites": {name: {"reconstruction": found} for name, found in sites.items()}}
+    )
+    alder, birch = table.rows
+
+    assert [cell.text for cell in alder] == [
+        "alder", "0.950", "0.970", "–", "0.050", "0.040", "0.900", "0.850", "\u22120.050",
+    ]  # fmt: skip
+    assert alder[-1].note == "\u22121.050 to +0.950"
+    assert alder[-3].note == "n = 49"
+    assert [cell.text for cell in birch[-3:]] == ["–"] * 3
+    assert birch[-3].note == "too few patients of a class"
+
+
 def test_scores_stand_beside_those_of_real_scans_and_the_floor() -> None:
     """Mean with quartiles of both, then differences and distances of synthetic and of training."""
     table = appearance_table(QUALITY)
@@ -77,6 +108,8 @@ def test_every_row_is_as_wide_as_the_header(study: Study, results: Results) -> N
         held_out_table(quality),
         appearance_table(QUALITY),
         judge_table(quality, classes=study.classes),
+        reconstruction_table(quality),
+        reconstruction_table({"sites": {"alder": {"reconstruction": RETURNED}}}),
         tumour_table("alder", quality["sites"]["alder"]["tumours"], shown=["t1c rim"]),
         gate_table(privacy),
         copy_table(privacy),
