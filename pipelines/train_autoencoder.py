@@ -16,6 +16,7 @@ from sitesynth.settings import (
     IntensitySettings,
     LatentsSettings,
 )
+from sitesynth.snapshots import log_reconstructions
 from sitesynth.tracking import Run
 from sitesynth.training import joined
 
@@ -79,6 +80,9 @@ def run(
         views = seeds.generator(seed, "latents", whose, "views")
         write_scale(model, measure_scale(encode_scans(scans, trained, num_views=2, rng=views)))
     history.write(model / "history.csv")
+    log_reconstructions(
+        tracked, scans if held_out is None else held_out, trained, is_nobodys=held_out is None
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pipelines._stage import In, Kept, Out, Scratch, main
 from sitesynth.cohorts.cells import NUMBERS
 from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.diffusion import train_diffusion
-from sitesynth.generators.generator import read_autoencoder, write_flow
+from sitesynth.generators.generator import read_autoencoder, read_generator, write_flow
 from sitesynth.generators.latents import read_scale
 from sitesynth.generators.private_gradients import PRIVATE_FILE, describe_training
 from sitesynth.history import History
@@ -22,6 +22,7 @@ from sitesynth.settings import (
     LatentsSettings,
     TaskSettings,
 )
+from sitesynth.snapshots import log_samples
 from sitesynth.storage import write_json
 from sitesynth.tracking import Run
 from sitesynth.training import joined
@@ -95,6 +96,7 @@ def run(
     tracked.log_metrics(
         {f"{s}_{at}{name}": v for s, told in losses.items() for name, v in told.items()}
     )
+    log_samples(tracked, read_generator(encoder, model), seed=seed)
 
 
 def _count_unknown(covariates: Covariates | None, training: ImageSet) -> dict[str, float]:

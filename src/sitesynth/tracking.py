@@ -40,6 +40,7 @@ __all__ = [
     "git_commit",
     "is_locked",
     "journal_folders",
+    "keeps_to_the_study",
     "locked",
     "mlruns_folder",
     "record_run",
@@ -179,6 +180,11 @@ def _ignore(step: int, values: Mapping[str, float]) -> None:
 def mlruns_folder() -> Path:
     """Return the folder of MLflow's database and artifacts: `mlruns`, if not told otherwise."""
     return Path(os.environ.get(MLRUNS, "mlruns"))
+
+
+def keeps_to_the_study() -> bool:
+    """Return whether what runs tell stays in the study's own folder, where its scans are."""
+    return mlruns_folder().resolve().is_relative_to(Path.cwd())
 
 
 def journal_folders() -> list[Path]:

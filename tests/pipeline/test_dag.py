@@ -39,13 +39,14 @@ PHANTOM = "src/sitesynth/phantom"
 """What `SOURCE` is in the default study: the code that makes the scans."""
 
 # Plumbing carries values and chooses none: what passes through it is tracked as params and deps,
-# and an edit to it must not retrain a diffusion model.
+# and an edit to it must not retrain a diffusion model. Snapshots are for MLflow alone.
 PLUMBING = {
     "pipelines._stage",
     "sitesynth.errors",
     "sitesynth.processes",
     "sitesynth.progress",
     "sitesynth.settings",
+    "sitesynth.snapshots",
     "sitesynth.storage",
     "sitesynth.tracking",
 }

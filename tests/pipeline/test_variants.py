@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipelines import package, sample, train_diffusion
+from sitesynth.generators.generator import GeneratorConfig
 from sitesynth.generators.rivals import VariantName
 from sitesynth.privacy.release import digest_weights
 from sitesynth.processes import ALONE
@@ -42,7 +43,7 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         cohort=study.cohort,
         task=study.task,
         grid=study.grid.model_copy(update={"shape": GRID}),
-        autoencoder=type(study.autoencoder).model_validate(config["autoencoder"]),
+        autoencoder=GeneratorConfig.model_validate(config).autoencoder,
         latents=LatentsSettings(source="phantom", num_phantoms=1),
         diffusion=type(study.diffusion).model_validate({**config["diffusion"], "covariates": []}),
         generator=study.generator.model_copy(update={"variant": variant, "gan": gan}),

@@ -4,8 +4,7 @@ A sheet has a column per scan and a row per view: the axial slice with the large
 every sequence, then the sagittal and the coronal slice through the mask in the last sequence. A
 two-dimensional scan is its own only slice.
 
-Slices lie as radiologists hang them: the patient's right on the reader's left, anterior or superior
-on top, a sagittal slice looking left. Axes of a scan: toward right, anterior (and superior).
+Slices hang as `sitesynth.slices` says.
 """
 
 import base64
@@ -21,9 +20,10 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 from sitesynth.images import MASK, ImageSet
+from sitesynth.slices import hang, slice_of
 
 
-__all__ = ["Scan", "View", "draw_sheet", "most_pixels", "read_scans", "slice_of", "views_of"]
+__all__ = ["Scan", "View", "draw_sheet", "most_pixels", "read_scans", "views_of"]
 
 TILE, GAP, LABELS = 100, 3, 24
 """Of a sheet, in its own units; the page scales it."""
@@ -90,16 +90,6 @@ def views_of(sequences: Sequence[str], *, num_axes: int) -> list[View]:
     return [*(View(name, 2) for name in sequences), View(sequences[-1], 0), View(sequences[-1], 1)]
 
 
-def slice_of(voxels: Voxels, mask: Bool[np.ndarray, "..."], *, axis: int | None) -> int | None:
-    """Return the slice with the most mask across an axis; the middle one if the mask is empty."""
-    if axis is None:
-        return None
-    if not mask.any():
-        return int(voxels.shape[axis] // 2)
-    others = tuple(other for other in range(mask.ndim) if other != axis)
-    return int(np.argmax(mask.sum(axis=others)))
-
-
 def most_pixels(num_tiles: int) -> int:
     """Return the longest edge, in pixels, of tiles of which a page is to hold so many."""
     return int((PIXELS_PER_PAGE / max(1, num_tiles)) ** 0.5)
@@ -164,8 +154,8 @@ def _tile(
         return [f'<rect width="{TILE}" height="{TILE}" fill="#e9edf1"/>', says]
     voxels, mask = scan.voxels[number], scan.mask
     cut = slice_of(voxels, mask, axis=view.axis)
-    gray = _hang(voxels, axis=view.axis, cut=cut)
-    inside = _hang(mask.astype(float), axis=view.axis, cut=cut)
+    gray = hang(voxels, axis=view.axis, cut=cut)
+    inside = hang(mask.astype(float), axis=view.axis, cut=cut)
     edges = [1.0] * voxels.ndim if spacing_mm is None else list(spacing_mm)
     if view.axis is not None:
         edges.pop(view.axis)
@@ -184,17 +174,6 @@ def _tile(
             f'stroke="{OUTLINE}" stroke-width="1.5"/>'
         )
     return parts
-
-
-def _hang(
-    voxels: Voxels, *, axis: int | None, cut: int | None
-) -> Float[np.ndarray, "rows columns"]:
-    """Cut a slice and lay it as it hangs on the wall: rows down, columns to the right."""
-    plane = voxels if axis is None or cut is None else np.take(voxels, cut, axis=axis)
-    if axis is None:
-        # A picture is read with its own right first: it is shown as its file is.
-        return plane[:, ::-1].T
-    return plane[::-1, ::-1].T
 
 
 def _outline(inside: Float[np.ndarray, "rows columns"], *, across: float, down: float) -> str:

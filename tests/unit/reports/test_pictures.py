@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sitesynth.reports.pictures import Scan, View, draw_sheet, most_pixels, slice_of, views_of
+from sitesynth.reports.pictures import Scan, View, draw_sheet, most_pixels, views_of
+from sitesynth.slices import slice_of
 
 
 GRID = (4, 6, 8)
