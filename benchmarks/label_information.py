@@ -39,6 +39,7 @@ from sitesynth.generators.latents import encode_scans
 from sitesynth.generators.samplers import follow, num_draws, time_grid
 from sitesynth.images import ImageSet, read_images
 from sitesynth.quality.diversity import multiscale_ssim
+from sitesynth.sampling import Solver
 from sitesynth.settings import Settings, load_settings
 
 
@@ -103,7 +104,7 @@ def passed_through(source: Source, start: float, study: Settings) -> Float[Tenso
                 lambda x, t, told=conditions: flow(x, t, told),
                 torch.cat([latents[None], fresh[:, part]]).transpose(0, 1),
                 times,
-                eta=sampling.eta,
+                eta_at=Solver.of(sampling).eta_at,
             )
         images = generator.autoencoder.decode(generator.scale.restore(latents)).clamp(0, 1)
         drawn.append(images[:, : len(source.scans.sequences)])

@@ -36,13 +36,12 @@ from sitesynth.generators.samplers import (
     Velocity,
     follow,
     heun,
-    num_draws,
     time_grid,
 )
 from sitesynth.generators.schedules import Schedule
 from sitesynth.images import MASK, read_images
 from sitesynth.quality.fidelity import kid_with_interval
-from sitesynth.sampling import MASK_THRESHOLD
+from sitesynth.sampling import MASK_THRESHOLD, Solver
 
 
 __all__ = ["ancestral", "main"]
@@ -51,21 +50,24 @@ NUM_SAMPLES: Final = 48
 NUM_RESAMPLES: Final = 500
 NUM_REFERENCE_STEPS: Final = 100
 
-COMPARED: Final[tuple[tuple[SamplerName, int, float], ...]] = (
-    ("heun", 8, 0.0),
-    ("multistep", 15, 0.0),
-    ("multistep", 24, 0.0),
-    ("multistep", 48, 0.0),
-    ("heun", 16, 0.0),
-    ("euler", 24, 0.0),
-    ("ddim", 50, 0.0),
-    ("sde", 12, 1.3),
-    ("sde", 24, 0.0),
-    ("sde", 24, 1.0),
-    ("sde", 24, 1.3),
-    ("sde", 48, 1.0),
-    ("sde", 48, 1.3),
+COMPARED: Final[tuple[tuple[SamplerName, int, float, float], ...]] = (
+    ("heun", 8, 0.0, 1.0),
+    ("multistep", 15, 0.0, 1.0),
+    ("multistep", 24, 0.0, 1.0),
+    ("multistep", 48, 0.0, 1.0),
+    ("heun", 16, 0.0, 1.0),
+    ("euler", 24, 0.0, 1.0),
+    ("ddim", 50, 0.0, 1.0),
+    ("sde", 12, 1.3, 1.0),
+    ("sde", 24, 0.0, 1.0),
+    ("sde", 24, 1.0, 1.0),
+    ("sde", 24, 1.3, 1.0),
+    ("sde", 24, 1.5, 1.0),
+    ("sde", 24, 1.5, 0.5),
+    ("sde", 48, 1.0, 1.0),
+    ("sde", 48, 1.3, 1.0),
 )
+"""Sampler, steps, eta, and the time from which on it holds."""
 
 Draw = Callable[[Schedule, Velocity, Tensor], Tensor]
 
@@ -114,17 +116,24 @@ def draw(generator: Generator, sampler: Draw, labels: Tensor) -> tuple[np.ndarra
     return images.numpy(), latents, calls
 
 
-def in_steps(name: SamplerName, num_steps: int, eta: float) -> Draw:
-    """Return what draws by a sampler of the package."""
+def in_steps(name: SamplerName, num_steps: int, eta: float, until: float) -> Draw:
+    """Return what draws by a sampler of the package, with an eta from time `until` on."""
+    solver = Solver(name, num_steps, 1.0, (0.0, 1.0), eta, (0.0, until))
 
     def sampler(schedule: Schedule, velocity: Velocity, noise: Tensor) -> Tensor:
         rng = seeds.generator(0, "fresh", name, num_steps)
-        count = num_draws(name, num_steps=num_steps) - 1
-        fresh = [torch.randn(noise.shape, generator=rng) for _ in range(count)]
+        fresh = [torch.randn(noise.shape, generator=rng) for _ in range(solver.num_draws - 1)]
         draws = torch.stack([noise, *fresh], dim=1)
-        return follow(name, schedule, velocity, draws, time_grid(num_steps), eta=eta)
+        return follow(name, schedule, velocity, draws, time_grid(num_steps), eta_at=solver.eta_at)
 
     return sampler
+
+
+def _named(name: SamplerName, num_steps: int, eta: float, until: float) -> str:
+    told = f"{name}, {num_steps}"
+    if name == "sde":
+        told += f", eta {eta:g}"
+    return told if until == 1 else f"{told} from t = {until:g} on"
 
 
 def main() -> None:
@@ -143,8 +152,8 @@ def main() -> None:
         generator, lambda p, v, e: heun(p, v, e, time_grid(NUM_REFERENCE_STEPS)), labels
     )
     samplers: dict[str, Draw] = {
-        f"{name}, {steps}" + (f", eta {eta:g}" if name == "sde" else ""): in_steps(name, steps, eta)
-        for name, steps, eta in COMPARED
+        _named(name, steps, eta, until): in_steps(name, steps, eta, until)
+        for name, steps, eta, until in COMPARED
     }
     samplers["ancestral (DDPM), 1000"] = partial(ancestral, num_steps=1000, rng=rng)
     everything = np.ones(len(scans.channels), dtype=bool)
@@ -164,7 +173,7 @@ def main() -> None:
             rng=seeds.numpy_generator(0, "resamples"),
         )
         print(
-            f"{name:24s} {calls:5d} evaluations {NUM_SAMPLES / seconds:6.2f} scans/s   "
+            f"{name:34s} {calls:5d} evaluations {NUM_SAMPLES / seconds:6.2f} scans/s   "
             f"KID {told.value:.3f} ({told.low:.3f} to {told.high:.3f})   "
             f"off by {float((latents - endpoint).square().mean().sqrt()):.4f}",
             flush=True,

@@ -47,6 +47,9 @@ __all__ = [
 
 MASK_THRESHOLD = 0.5
 
+REVERSE_DIFFUSION = 1.0
+"""The eta of the reverse diffusion."""
+
 NOTHING: Mapping[str, str] = MappingProxyType({})
 """What is asked for where nothing in particular is."""
 
@@ -61,6 +64,7 @@ class Solver:
     guidance: float
     guidance_interval: tuple[float, float]
     eta: float = 0.0
+    eta_interval: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
     def of(cls, settings: SamplingSettings) -> "Solver":
@@ -71,6 +75,7 @@ class Solver:
             settings.guidance,
             settings.guidance_interval,
             settings.eta,
+            settings.eta_interval,
         )
 
     @property
@@ -83,11 +88,19 @@ class Solver:
         low, high = self.guidance_interval
         return self.guidance != 1 and low <= time <= high
 
+    def eta_at(self, time: float) -> float:
+        """Return how much noise a step that begins at this time draws anew."""
+        low, high = self.eta_interval
+        return self.eta if low <= time <= high else REVERSE_DIFFUSION
+
     def told_for(self, config: GeneratorConfig) -> dict[str, object]:
         """Return the solver as a sidecar tells it; a generator that needs none says so."""
-        told = asdict(self) | {"guidance_interval": list(self.guidance_interval)}
+        told = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
         if self.sampler != "sde":
-            del told["eta"]
+            del told["eta"], told["eta_interval"]
         if config.variant == "flow":
             return told
         return dict.fromkeys(told, f"not applicable: a {config.variant} draws in one pass")
@@ -184,7 +197,7 @@ def _follow(
         velocity,
         noise,
         time_grid(solver.num_steps),
-        eta=solver.eta,
+        eta_at=solver.eta_at,
     )
 
 

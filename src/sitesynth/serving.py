@@ -5,8 +5,8 @@ centred on the tumour): the bytes of a file, base64 in JSON, empty where the seq
 path is not taken: whoever may ask a server need not be allowed to read its disk.
 
 A generator is asked with rows of label, index, seed, sampler, num_steps, eta and guidance; the same
-row draws the same scan as `sitesynth sample`, guided at all times; its covariates, if the generator
-knows any, are drawn.
+row draws the same scan as `sitesynth sample`, guided and with its eta at all times; its covariates,
+if the generator knows any, are drawn.
 
 MLflow knows this module by its name, and calls `_load_pyfunc`.
 """
@@ -118,6 +118,7 @@ class ServedGenerator:
             guidance=float(row["guidance"]),
             guidance_interval=ALWAYS,
             eta=float(row["eta"]),
+            eta_interval=ALWAYS,
         )
         scan = draw_scan(self.generator, label, index, seed=int(row["seed"]), solver=solver)
         origin = {"bundle": self.digest, **row}

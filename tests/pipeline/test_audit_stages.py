@@ -43,6 +43,7 @@ SAMPLING = SamplingSettings(
     sampler="heun",
     num_steps=2,
     eta=0.0,
+    eta_interval=(0.0, 1.0),
     guidance=1.5,
     guidance_interval=(0.0, 1.0),
     num_per_class=4,

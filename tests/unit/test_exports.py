@@ -94,6 +94,7 @@ def test_with_the_studys_seed_they_are_the_studys_scans(
         sampler="heun",
         num_steps=2,
         eta=0.0,
+        eta_interval=(0.0, 1.0),
         guidance=2.0,
         guidance_interval=(0.0, 1.0),
         num_per_class=2,

@@ -74,13 +74,37 @@ def test_only_a_solver_that_draws_anew_tells_how_much(generator: Generator) -> N
 
     assert not torch.equal(*drawn)
     assert told["eta"] == 1.0
-    assert "eta" not in Solver("heun", 3, 1.0, (0.0, 1.0), 1.0).told_for(generator.config)
+    assert told["eta_interval"] == [0.0, 1.0]
+    silent = Solver("heun", 3, 1.0, (0.0, 1.0), 1.0).told_for(generator.config)
+    assert not {"eta", "eta_interval"} & set(silent)
+
+
+def test_outside_of_its_interval_eta_is_that_of_the_reverse_diffusion(generator: Generator) -> None:
+    """The first of three steps begins at time 1, the last draws nothing anew."""
+
+    def drawn(eta: float, low: float, high: float) -> torch.Tensor:
+        return draw(generator, Solver("sde", 3, 1.0, (0.0, 1.0), eta, (low, high)))
+
+    never, always, late = drawn(3.0, 0.0, 0.0), drawn(3.0, 0.0, 1.0), drawn(3.0, 0.0, 0.7)
+
+    assert torch.equal(never, drawn(1.0, 0.0, 1.0))
+    assert not torch.equal(never, late)
+    assert not torch.equal(always, drawn(0.0, 0.0, 1.0))
+    assert [
+        Solver("sde", 3, 1, (0, 1), 3.0, (0.2, 0.7)).eta_at(t) for t in (0.1, 0.2, 0.7, 1.0)
+    ] == [
+        1.0,
+        3.0,
+        3.0,
+        1.0,
+    ]
 
 
 SETTINGS = SamplingSettings(
     sampler="sde",
     num_steps=2,
     eta=1.0,
+    eta_interval=(0.0, 1.0),
     guidance=1.0,
     guidance_interval=(0.0, 1.0),
     num_per_class=6,

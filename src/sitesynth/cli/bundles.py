@@ -107,6 +107,12 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
     type=click.FloatRange(min=0),
     help="How much noise the sampler sde draws anew. Default: as in --params.",
 )
+@click.option(
+    "--eta-interval",
+    type=(click.FloatRange(0, 1), click.FloatRange(0, 1)),
+    metavar="LOW HIGH",
+    help="Times between which eta holds, 0 = data; at others it is 1. Default: as in --params.",
+)
 @click.option("--guidance", type=click.FloatRange(min=0), help="Default: as in --params.")
 @click.option(
     "--guidance-interval",
@@ -119,7 +125,7 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     default=Path("params.yaml"),
     show_default=True,
-    help="The study whose sampling knobs to use; not read where all five are given.",
+    help="The study whose sampling knobs to use; not read where all six are given.",
 )
 @KEY
 def sample(
@@ -133,6 +139,7 @@ def sample(
     sampler: str | None,
     num_steps: int | None,
     eta: float | None,
+    eta_interval: tuple[float, float] | None,
     guidance: float | None,
     guidance_interval: tuple[float, float] | None,
     params: Path,
@@ -158,6 +165,7 @@ def sample(
         "sampler": sampler,
         "num_steps": num_steps,
         "eta": eta,
+        "eta_interval": eta_interval,
         "guidance": guidance,
         "guidance_interval": guidance_interval,
     }

@@ -30,6 +30,7 @@ from sitesynth.generators.schedules import Schedule
 
 
 __all__ = [
+    "EtaAt",
     "Sampler",
     "SamplerName",
     "Velocity",
@@ -60,6 +61,9 @@ Sampler = Callable[[Schedule, Velocity, Float[Tensor, "n ..."], Sequence[float]]
 """Given a schedule, a velocity, samples at the first of decreasing times, and those times, returns
 the samples at the last of them."""
 
+EtaAt = Callable[[float], float]
+"""How much noise a step draws anew, by the time at which it begins."""
+
 
 def time_grid(num_steps: int) -> list[float]:
     """Return num_steps + 1 times from exactly 1 to exactly 0, equally spaced."""
@@ -78,7 +82,7 @@ def follow(
     noise: Float[Tensor, "n d ..."],
     times: Sequence[float],
     *,
-    eta: float,
+    eta_at: EtaAt,
 ) -> Float[Tensor, "n ..."]:
     """Sample by the sampler of a name.
 
@@ -88,7 +92,7 @@ def follow(
         velocity: What the network says.
         noise: Samples at the first of the times, and as many fresh draws as `num_draws` says.
         times: Decreasing ones.
-        eta: See `sde`; the others do not look at it.
+        eta_at: See `sde`; the others do not look at it.
     """
     match name:
         case "euler":
@@ -100,7 +104,7 @@ def follow(
         case "ddim":
             sampler = ddim
         case "sde":
-            return sde(schedule, velocity, noise, times, eta=eta)
+            return sde(schedule, velocity, noise, times, eta_at=eta_at)
         case _:
             assert_never(name)
     return sampler(schedule, velocity, noise[:, 0], times)
@@ -165,7 +169,7 @@ def sde(
     noise: Float[Tensor, "n d ..."],
     times: Sequence[float],
     *,
-    eta: float,
+    eta_at: EtaAt,
 ) -> Float[Tensor, "n ..."]:
     """Guess the data, and mix it anew with less of the guessed noise and some fresh one.
 
@@ -181,7 +185,7 @@ def sde(
         velocity: What the network says.
         noise: The samples at the first of the times, then a fresh draw for each step but the last.
         times: Decreasing ones, down to 0.
-        eta: How much is drawn anew, at least 0.
+        eta_at: How much is drawn anew by the step that begins at a time, at least 0.
     """
     x, *fresh = noise.unbind(1)
     guess = x
@@ -198,7 +202,7 @@ def sde(
         if before is not None and math.isfinite(previous):
             data = guess + length / (2 * previous) * (guess - before)
         rest = (x - a * data) / b
-        renewed = b_then * min(1.0, eta * math.sqrt(-math.expm1(-2 * length)))
+        renewed = b_then * min(1.0, eta_at(now) * math.sqrt(-math.expm1(-2 * length)))
         kept = math.sqrt(b_then**2 - renewed**2)
         x = a_then * data + kept * rest + renewed * fresh[step]
         before, previous = guess, length

@@ -44,7 +44,7 @@ def reach(
     silent = torch.zeros_like(noise)
     draws = num_draws(name, num_steps=len(times) - 1)
     stacked = torch.stack([noise, *[silent] * (draws - 1)], dim=1)
-    return follow(name, schedule, velocity, stacked, times, eta=0.0)
+    return follow(name, schedule, velocity, stacked, times, eta_at=lambda time: 0.0)
 
 
 def error(name: SamplerName, schedule: Schedule, count: int, *, spread: float = 0.5) -> float:
@@ -166,7 +166,9 @@ def test_fresh_noise_leaves_a_gaussian_its_spread(schedule: Schedule, eta: float
     """All is linear, so a sample is a sum of its draws; its variance is that of their weights."""
     count, spread = 100, 0.5
     one_each = torch.eye(count, dtype=torch.float64).unsqueeze(-1)
-    weights = sde(schedule, gaussian(schedule, spread), one_each, time_grid(count), eta=eta)
+    weights = sde(
+        schedule, gaussian(schedule, spread), one_each, time_grid(count), eta_at=lambda time: eta
+    )
 
     assert float(weights.square().sum().sqrt()) == pytest.approx(spread, rel=0.02)
     assert bool((weights[1:].abs() > 0).any()) is (eta > 0)
@@ -184,7 +186,7 @@ def test_data_of_one_place_is_reached_through_any_noise(schedule: Schedule, eta:
         (a, b), (da, db) = schedule.weights(time), schedule.slopes(time)
         return da * data + db * (x - a * data) / b
 
-    reached = sde(schedule, velocity, noise, time_grid(6), eta=eta)
+    reached = sde(schedule, velocity, noise, time_grid(6), eta_at=lambda time: eta)
 
     torch.testing.assert_close(reached, data.expand(5, 2))
 
