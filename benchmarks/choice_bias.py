@@ -89,6 +89,7 @@ def aucs_of(seed: int, *, validate_every: int | None) -> tuple[float, float]:
             detail=0.5,
             num_views=1,
             covariates=(),
+            label_score=False,
             condition_dropout=0.1,
             ema_decay=0.5,
             dp=None,

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from sitesynth import seeds
-from sitesynth.audits import Described, describe_real, extractor_for
-from sitesynth.features import Extractor, FeatureScale
+from sitesynth.audits import Described, describe_real
+from sitesynth.features import Extractor, FeatureScale, extractor_for
 from sitesynth.generators.generator import Generator
 from sitesynth.images import ImageSet, read_images
 from sitesynth.quality.fidelity import measure_distances

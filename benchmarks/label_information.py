@@ -6,7 +6,8 @@ Classifiers learn from what is left of the sites' training scans after
 - the autoencoder and back;
 - noise of time t on their latents, and the flow's way back from there: the nearer t is to 1, the
   less a scan still tells, and the more the flow must know; not guided;
-- t = 1: samples, which owe nothing to any scan but the network's weights.
+- t = 1: samples, which owe nothing to any scan but the network's weights and, where the flow is
+  told more than the label, what else is asked for.
 
 Every row has as many scans of each site and class, and the classifiers the same seeds, so rows
 differ by what scans tell. Beside it, how alike reconstructions are to held-out scans of the site
@@ -33,8 +34,10 @@ from torch import Tensor
 from benchmarks.variants import aucs_of, external_scores
 from sitesynth import seeds
 from sitesynth.classifiers.training import Examples, balance, examples_of
+from sitesynth.generators.covariates import values_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.generator import Generator, read_generator
+from sitesynth.generators.label_scores import as_told
 from sitesynth.generators.latents import encode_scans
 from sitesynth.generators.samplers import follow, num_draws, time_grid
 from sitesynth.images import ImageSet, read_images
@@ -66,9 +69,10 @@ class Source:
 
 def source_of(images: Path, models: Path, site: str, study: Settings) -> Source:
     """Read a training site."""
-    scans = read_images(images / site).in_split("train").labelled(study.task.label)
-    labels = scans.labels(study.task.label, study.classes)
     generator = read_generator(models / "autoencoder" / site, models / "diffusion" / site)
+    everyone = as_told(read_images(images / site), generator.config, seed=study.seed)
+    scans = everyone.in_split("train").labelled(study.task.label)
+    labels = scans.labels(study.task.label, study.classes)
     if not isinstance(generator.flow, Denoiser):
         raise SystemExit(f"generator.variant {generator.config.variant} has no way back from noise")
     each = [(labels == number).nonzero()[:, 0] for number in range(len(study.classes))]
@@ -91,7 +95,10 @@ def passed_through(source: Source, start: float, study: Settings) -> Float[Tenso
     )
     times = [start * time for time in time_grid(sampling.num_steps)]
     whole = torch.ones(len(data), len(generator.config.channels), dtype=torch.bool)
-    everyone = Conditions(source.labels[source.chosen], whole)
+    told = values_of(generator.config.covariates, source.scans.table)
+    everyone = Conditions(
+        source.labels[source.chosen], whole, None if told is None else told[source.chosen]
+    )
     drawn = []
     for first in range(0, len(data), BATCH_SIZE):
         part = slice(first, first + BATCH_SIZE)

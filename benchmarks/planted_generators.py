@@ -135,6 +135,7 @@ def _train(train: np.ndarray, *, num_steps: int, seed: int) -> tuple[Denoiser, L
             detail=0.5,
             num_views=3,
             covariates=(),
+            label_score=False,
             condition_dropout=0.1,
             ema_decay=0.99,
             dp=None,

@@ -14,8 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from sitesynth import seeds
-from sitesynth.audits import extractor_for
-from sitesynth.features import FeatureScale
+from sitesynth.features import FeatureScale, extractor_for
 from sitesynth.phantom.consortium import draw_patients, render_patient
 from sitesynth.preprocessing.scans import channels_of, preprocess_scan
 from sitesynth.quality.fidelity import compare_manifolds, fid, kid

@@ -27,8 +27,11 @@ from jaxtyping import Bool, Float
 
 from benchmarks.flows import changed, train_generator
 from sitesynth import seeds
-from sitesynth.audits import describe_real, describe_synthetic, extractor_for
+from sitesynth.audits import describe_real, describe_synthetic
+from sitesynth.cohorts.splits import draw_validation
+from sitesynth.features import extractor_for
 from sitesynth.generators.autoencoder import train_autoencoder
+from sitesynth.generators.label_scores import as_told
 from sitesynth.images import ImageSet, read_images
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.probes import limits_of, probe
@@ -42,17 +45,21 @@ PERMUTATIONS: Final = 2000
 
 
 def random_splits(scans: ImageSet, label: str, *, count: int, seed: int) -> Iterator[ImageSet]:
-    """Hold out other patients each time, as many as the study does, of each class its share."""
+    """Hold out other patients each time, as a study of other seeds would."""
     patients = scans.table["patient_id"].to_numpy()
     classes = dict(zip(patients, scans.table[label], strict=True))
     share = (scans.table["split"] == "validation").mean()
+    lacks = ~scans.presence.all(dim=1).numpy()
     for number in range(count):
-        rng = seeds.numpy_generator(seed, "remembered", number)
         held_out: set[str] = set()
         for name in sorted(set(classes.values())):
-            members = sorted(patient for patient, told in classes.items() if told == name)
-            chosen = rng.permutation(len(members))[: round(share * len(members))]
-            held_out |= {members[place] for place in chosen}
+            held_out |= draw_validation(
+                (patient for patient, told in classes.items() if told == name),
+                incomplete=set(patients[lacks]),
+                validation_fraction=share,
+                seed=seed,
+                site=f"remembered {number}",
+            )
         table = scans.table.assign(
             split=["validation" if patient in held_out else "train" for patient in patients]
         )
@@ -64,14 +71,19 @@ class _Trial:
     """A generator of one split, and its scans."""
 
     def __init__(self, scans: ImageSet, site: str, number: int, study: Settings) -> None:
-        self.train, self.held_out = scans.in_split("train"), scans.in_split("validation")
         self.study = study
         # Only the split and the weights to begin with differ from trial to trial.
         seed = study.seed + number
         autoencoder = train_autoencoder(
-            self.train, settings=study.autoencoder, compute=study.compute, seed=seed, site=site
+            scans.in_split("train"),
+            settings=study.autoencoder,
+            compute=study.compute,
+            seed=seed,
+            site=site,
         )
         self.generator, _ = train_generator(scans, autoencoder, study, site=site, seed=seed)
+        told = as_told(scans, self.generator.config, seed=seed)
+        self.train, self.held_out = told.in_split("train"), told.in_split("validation")
         self.synthetic = describe_synthetic(
             self.generator,
             self.train,

@@ -41,7 +41,7 @@ from sitesynth.generators.samplers import (
 from sitesynth.generators.schedules import Schedule
 from sitesynth.images import MASK, read_images
 from sitesynth.quality.fidelity import kid_with_interval
-from sitesynth.sampling import MASK_THRESHOLD, Solver
+from sitesynth.sampling import MASK_THRESHOLD, Solver, covariates_of
 
 
 __all__ = ["ancestral", "main"]
@@ -100,7 +100,16 @@ def draw(generator: Generator, sampler: Draw, labels: Tensor) -> tuple[np.ndarra
         raise SystemExit(f"generator.variant {config.variant} has no sampler; set it to flow.")
     shape = (len(labels), *latent_shape(config))
     noise = torch.randn(shape, generator=seeds.generator(0, "noise"))
-    conditions = Conditions(labels, torch.ones(len(labels), len(config.channels), dtype=torch.bool))
+    told = [
+        words
+        for index, label in enumerate(labels.tolist())
+        for words in covariates_of(generator, config.classes[label], [index], seed=0)
+    ]
+    conditions = Conditions(
+        labels,
+        torch.ones(len(labels), len(config.channels), dtype=torch.bool),
+        config.covariates and torch.tensor([config.covariates.encode(words) for words in told]),
+    )
     calls = 0
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:

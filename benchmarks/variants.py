@@ -133,6 +133,7 @@ def varied(study: Settings, variant: str, source: str) -> Settings:
     raw["generator"]["variant"] = variant
     raw["latents"]["source"] = source
     raw["sampling"]["guidance"] = 1.0
+    raw["diffusion"]["label_score"] &= variant == "flow"
     return Settings.model_validate(raw)
 
 

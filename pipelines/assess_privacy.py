@@ -2,8 +2,10 @@
 
 from pipelines._stage import In, Out, main
 from sitesynth import seeds
-from sitesynth.audits import describe_real, describe_synthetic, extractor_for
+from sitesynth.audits import describe_real, describe_synthetic
+from sitesynth.features import extractor_for
 from sitesynth.generators.generator import read_generator
+from sitesynth.generators.label_scores import as_told
 from sitesynth.generators.private_gradients import PRIVATE_FILE
 from sitesynth.images import read_images
 from sitesynth.privacy.accounting import account
@@ -35,9 +37,9 @@ def run(
     tracked: Run,
 ) -> None:
     """Read a site's scans and its generator; write the privacy audit, and pairs to look at."""
-    scans = read_images(images)
-    train, held_out = scans.in_split("train"), scans.in_split("validation")
     generator = read_generator(encoder, model)
+    scans = as_told(read_images(images), generator.config, seed=seed)
+    train, held_out = scans.in_split("train"), scans.in_split("validation")
     described = describe_real(train), describe_real(held_out)
     # A pattern of findings that is not told of at all is drawn as one of unknown label.
     told = {*generator.config.classes}

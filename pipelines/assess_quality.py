@@ -6,9 +6,11 @@ import numpy as np
 
 from pipelines._stage import In, Out, main
 from sitesynth import seeds
-from sitesynth.audits import describe_real, describe_synthetic, extractor_for
+from sitesynth.audits import describe_real, describe_synthetic
 from sitesynth.extractors.measured import NetworkFeatures, read_extractors
+from sitesynth.features import extractor_for
 from sitesynth.generators.generator import read_generator
+from sitesynth.generators.label_scores import as_told
 from sitesynth.images import read_images
 from sitesynth.quality.appearance import AppearanceScores
 from sitesynth.quality.assessment import assess_quality, features_of
@@ -40,9 +42,11 @@ def run(
     tracked: Run,
 ) -> None:
     """Read a site's scans and its generator; write the quality audit, and features."""
-    scans, generator = read_images(images), read_generator(encoder, model)
+    generator = read_generator(encoder, model)
+    config = generator.config
+    scans = as_told(read_images(images), config, seed=seed)
     training, validation = scans.in_split("train"), scans.in_split("validation")
-    extractor, config = extractor_for(scans.channels, len(scans.grid)), generator.config
+    extractor = extractor_for(scans.channels, len(scans.grid))
     presence = {"train": training.presence, "held_out": validation.presence}
     # A synthetic scan is looked at by the sequences of its real twin.
     looked_at = {

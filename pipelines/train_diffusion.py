@@ -4,9 +4,13 @@ import os
 
 from pipelines._stage import In, Kept, Out, Scratch, main
 from sitesynth.cohorts.cells import NUMBERS
-from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.diffusion import train_diffusion
-from sitesynth.generators.generator import read_autoencoder, read_generator, write_flow
+from sitesynth.generators.generator import (
+    GeneratorConfig,
+    read_autoencoder,
+    read_generator,
+    write_flow,
+)
 from sitesynth.generators.latents import read_scale
 from sitesynth.generators.private_gradients import PRIVATE_FILE, describe_training
 from sitesynth.history import History
@@ -91,7 +95,7 @@ def run(
         facts = describe_training(patients, diffusion, diffusion.dp, has_secret=bool(secret))
         write_json(model / PRIVATE_FILE, facts)
     history.write(model / "history.csv")
-    tracked.log_metrics(_count_unknown(trained.config.covariates, scans.in_split("train")))
+    tracked.log_metrics(_count_unknown(trained.config, scans.in_split("train")))
     at = "loss_at_" if generator.variant == "flow" else ""
     tracked.log_metrics(
         {f"{s}_{at}{name}": v for s, told in losses.items() for name, v in told.items()}
@@ -99,12 +103,16 @@ def run(
     log_samples(tracked, read_generator(encoder, model), seed=seed)
 
 
-def _count_unknown(covariates: Covariates | None, training: ImageSet) -> dict[str, float]:
+def _count_unknown(config: GeneratorConfig, training: ImageSet) -> dict[str, float]:
     """Count, for the site alone, whose covariates the flow was not told: unknown or withheld."""
-    if covariates is None:
+    if config.covariates is None:
         return {}
-    unknown = covariates.encode_table(training.table).isnan().sum(dim=0).tolist()
-    return {f"unknown_{name}": n for name, n in zip(covariates.names, unknown, strict=True)}
+    # Scores are known of every scan, and stand in no table here.
+    scores = [name for name in config.covariates.names if name not in config.diffusion.covariates]
+    table = training.table.assign(**dict.fromkeys(scores, ""))
+    unknown = config.covariates.encode_table(table).isnan().sum(dim=0).tolist()
+    told = zip(config.covariates.names, unknown, strict=True)
+    return {f"unknown_{name}": n for name, n in told if name not in scores}
 
 
 if __name__ == "__main__":

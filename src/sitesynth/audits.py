@@ -22,10 +22,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sitesynth.errors import CohortError
-from sitesynth.features import Extractor
+from sitesynth.features import Extractor, extractor_for
 from sitesynth.generators.covariates import values_of
 from sitesynth.generators.generator import Generator, latent_shape
-from sitesynth.images import MASK, UNKNOWN_LABEL, ImageSet
+from sitesynth.images import UNKNOWN_LABEL, ImageSet
 from sitesynth.sampling import Solver, draw_noise, sample_images
 from sitesynth.settings import SamplingSettings
 
@@ -35,7 +35,6 @@ __all__ = [
     "Observer",
     "describe_real",
     "describe_synthetic",
-    "extractor_for",
     "shrink",
 ]
 
@@ -65,11 +64,6 @@ class Described:
     def __len__(self) -> int:
         """Return the number of scans."""
         return len(self.patients)
-
-
-def extractor_for(channels: tuple[str, ...], dims: int) -> Extractor:
-    """Return the default extractor for scans of these channels."""
-    return Extractor(tuple(c for c in channels if c != MASK), MASK in channels, dims)
 
 
 def describe_real(

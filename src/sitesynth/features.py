@@ -20,10 +20,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from sitesynth.settings import MASK_CHANNEL
 from sitesynth.storage import digest_of
 
 
-__all__ = ["AXES", "Extractor", "FeatureScale", "head_of", "mirrored"]
+__all__ = ["AXES", "Extractor", "FeatureScale", "extractor_for", "head_of", "mirrored"]
 
 VERSION: Final = 1
 """Raised with every change to the numbers; a test holds them to it."""
@@ -137,6 +138,13 @@ class Extractor:
             shape += ["mask elongation", "mask raggedness"]
             defined += [(name, (mask,)) for name in shape]
         return defined
+
+
+def extractor_for(channels: Sequence[str], dims: int) -> Extractor:
+    """Return the default extractor for scans of these channels."""
+    return Extractor(
+        tuple(c for c in channels if c != MASK_CHANNEL), MASK_CHANNEL in channels, dims
+    )
 
 
 @final

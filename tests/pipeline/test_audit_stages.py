@@ -114,6 +114,7 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
             detail=0.5,
             num_views=3,
             covariates=() if covariates is None else covariates.names,
+            label_score=False,
             condition_dropout=0.1,
             ema_decay=0.9,
             dp=None,

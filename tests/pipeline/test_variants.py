@@ -32,7 +32,7 @@ TOLD = {
 def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> None:
     """Trained, packed, drawn from; each file says which variant it is of, or is a flow's."""
     write_site(tmp_path, "birch")
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config = GeneratorConfig.model_validate_json((tmp_path / "model" / "config.json").read_text())
     study = load_settings(PARAMS)
     gan = study.generator.gan.model_copy(update={"num_steps": 2})
     train_diffusion.run(
@@ -43,9 +43,9 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         cohort=study.cohort,
         task=study.task,
         grid=study.grid.model_copy(update={"shape": GRID}),
-        autoencoder=GeneratorConfig.model_validate(config).autoencoder,
+        autoencoder=config.autoencoder,
         latents=LatentsSettings(source="phantom", num_phantoms=1),
-        diffusion=type(study.diffusion).model_validate({**config["diffusion"], "covariates": []}),
+        diffusion=config.diffusion.model_copy(update={"covariates": ()}),
         generator=study.generator.model_copy(update={"variant": variant, "gan": gan}),
         compute=study.compute,
         seed=1,

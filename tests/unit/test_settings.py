@@ -21,8 +21,10 @@ Write = Callable[[Study], Path]
 
 @pytest.fixture
 def study() -> Study:
-    """Return the default study, for a test to spoil in one place."""
+    """Return the default study without scores of labels, for a test to spoil in one place."""
     content: Study = YAML(typ="safe", pure=True).load(PARAMS.read_text())
+    # They rule out much else.
+    content["diffusion"]["label_score"] = False
     return content
 
 
@@ -536,7 +538,11 @@ def test_a_rival_of_the_flow_knows_no_covariate(study: Study, write: Write) -> N
 
 @pytest.mark.parametrize(
     ("section", "knob", "value"),
-    [("generator", "variant", "gan"), ("diffusion", "covariates", ["age"])],
+    [
+        ("generator", "variant", "gan"),
+        ("diffusion", "covariates", ["age"]),
+        ("diffusion", "label_score", True),
+    ],
 )
 def test_noise_covers_a_plain_flow_only(
     study: Study, write: Write, section: str, knob: str, value: object
@@ -547,6 +553,28 @@ def test_noise_covers_a_plain_flow_only(
     study[section][knob] = value
 
     with pytest.raises(SettingsError, match=r"diffusion\.dp .* cover"):
+        load_settings(write(study))
+
+
+def test_scores_of_a_label_have_a_flow_classes_and_a_name_to_themselves(
+    study: Study, write: Write
+) -> None:
+    study["diffusion"]["label_score"] = True
+    load_settings(write(study))
+    study["generator"]["variant"] = "gan"
+    with pytest.raises(SettingsError, match=r"knows the label only: set diffusion\.label_score"):
+        load_settings(write(study))
+
+    study["generator"]["variant"] = "flow"
+    with pytest.raises(SettingsError, match=r"label_score is of classes, and findings"):
+        load_settings(write(with_findings(study)))
+
+
+def test_no_column_may_be_called_like_a_score(study: Study, write: Write) -> None:
+    study["diffusion"]["label_score"] = True
+    study["cohort"]["covariates"] = ["age", "label_score"]
+
+    with pytest.raises(SettingsError, match=r"\['label_score'\] have the names of what"):
         load_settings(write(study))
 
 

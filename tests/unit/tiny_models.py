@@ -73,6 +73,7 @@ def tiny_generator(
             detail=0.5,
             num_views=3,
             covariates=() if covariates is None else covariates.names,
+            label_score=False,
             condition_dropout=0.1,
             ema_decay=0.9,
             dp=None,

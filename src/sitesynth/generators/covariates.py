@@ -12,7 +12,7 @@ Axes: n = samples, v = covariates, d = columns: one per number, one per category
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, Self, final
 
 import pandas as pd
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from sitesynth.settings import Section
+from sitesynth.settings import LABEL_SCORE, Section
 
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "NumberCovariate",
     "as_number",
     "category_of",
+    "score_names",
     "values_of",
 ]
 
@@ -194,6 +195,13 @@ class Covariates(Section):
             str(value.mean) if isinstance(value, Moments) else value or "" for value in cell.told
         ]
         return self.encode(dict(zip(self.names, words, strict=True)))
+
+
+def score_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of the scores: of two classes one, of more one for each but the first."""
+    if len(classes) == 2:  # noqa: PLR2004
+        return (LABEL_SCORE,)
+    return tuple(f"{LABEL_SCORE}_{name}" for name in classes[1:])
 
 
 def values_of(covariates: Covariates | None, table: pd.DataFrame) -> Float[Tensor, "n v"] | None:

@@ -11,10 +11,11 @@ from torch import Tensor
 from sitesynth import seeds
 from sitesynth.errors import TrainingError
 from sitesynth.generators.autoencoder import Autoencoder
-from sitesynth.generators.covariates import Covariates, values_of
+from sitesynth.generators.covariates import Covariates, score_names, values_of
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.descriptions import Bounds, describe_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig
+from sitesynth.generators.label_scores import add_label_scores
 from sitesynth.generators.latents import Latents, LatentScale, encode_once, measure_scale
 from sitesynth.generators.private_gradients import (
     PrivateBatches,
@@ -276,19 +277,24 @@ def train_diffusion(
         as `generators.variants` says for its rivals.
 
     Raises:
-        CohortError: If nothing may be told of a covariate at this site.
+        CohortError: If nothing may be told of a covariate at this site, or too few patients of a
+            class are there to score scans.
         TrainingError: If the autoencoder has collapsed, or the loss diverges.
     """
+    scores: tuple[str, ...] = ()
+    if settings.label_score:
+        images = add_label_scores(images, label=label, classes=classes, seed=seed, site=site)
+        scores = score_names(classes)
     training, held_out = images.in_split("train"), images.in_split("validation")
     class_counts = None
     if are_side_by_side(label):
         patterns = tell_patterns(training.table, site=site)
         classes, class_counts = tuple(patterns), tuple(patterns.values())
     covariates = None
-    if settings.covariates:
+    if scores or settings.covariates:
         covariates = describe_covariates(
             training.table,
-            settings.covariates,
+            (*scores, *settings.covariates),
             label=label,
             classes=classes,
             site=site,

@@ -19,7 +19,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from safetensors.torch import load_file
 
 from sitesynth.generators.autoencoder import Autoencoder
-from sitesynth.generators.covariates import Covariates
+from sitesynth.generators.covariates import Covariates, score_names
 from sitesynth.generators.denoiser import Denoiser
 from sitesynth.generators.latents import LatentScale
 from sitesynth.generators.rivals import LatentModel, VariantName, as_variant
@@ -49,9 +49,10 @@ PRESENCE = "has_"
 SCHEMA: Final = 4
 """Of config.json; 1 to 3 were of networks without hints (ADR 54), that none can read now."""
 
-LOOKS: Final = ("validate_every", "patience_looks")
-"""How an autoencoder's weights were chosen; absent where they are the last ones, as they were in
-every bundle before there was a choice."""
+UNSAID_LOOKS: Final[Mapping[str, None]] = {"validate_every": None, "patience_looks": None}
+UNSAID_SCORE: Final = {"label_score": False}
+"""Knobs of a section that the file is silent about where they are what they were in every bundle
+before there was a choice."""
 
 Small = Annotated[int, Field(gt=0, le=4096)]
 
@@ -91,13 +92,21 @@ class GeneratorConfig(Section):
 
     @field_validator("autoencoder", mode="before")
     @classmethod
-    def _without_looks_where_none_are_told(cls, told: object) -> object:
-        return dict.fromkeys(LOOKS) | dict(told) if isinstance(told, Mapping) else told
+    def _unsaid_of_the_autoencoder(cls, told: object) -> object:
+        return {**UNSAID_LOOKS, **told} if isinstance(told, Mapping) else told
+
+    @field_validator("diffusion", mode="before")
+    @classmethod
+    def _unsaid_of_the_flow(cls, told: object) -> object:
+        return {**UNSAID_SCORE, **told} if isinstance(told, Mapping) else told
 
     @field_serializer("autoencoder")
-    def _looks_are_told_where_there_were_any(self, settings: AutoencoderSettings) -> dict[str, Any]:
-        told = settings.model_dump(mode="json")
-        return {name: value for name, value in told.items() if name not in LOOKS or value}
+    def _said_of_the_autoencoder(self, settings: AutoencoderSettings) -> dict[str, Any]:
+        return _without(UNSAID_LOOKS, settings.model_dump(mode="json"))
+
+    @field_serializer("diffusion")
+    def _said_of_the_flow(self, settings: DiffusionSettings) -> dict[str, Any]:
+        return _without(UNSAID_SCORE, settings.model_dump(mode="json"))
 
     @model_validator(mode="after")
     def _covariates_are_those_of_the_flow(self) -> Self:
@@ -107,10 +116,11 @@ class GeneratorConfig(Section):
             raise ValueError(
                 f"counts of {len(counts)} classes are told, but there are {len(self.classes)}"
             )
-        if names != self.diffusion.covariates:
+        scores = score_names(self.classes) if self.diffusion.label_score else ()
+        if names != (*scores, *self.diffusion.covariates):
             raise ValueError(
                 f"covariates {list(names)} must be those of diffusion "
-                f"{list(self.diffusion.covariates)}"
+                f"{[*scores, *self.diffusion.covariates]}"
             )
         taken = [name for name in names if name in (*TABLE_COLUMNS, self.label)]
         taken += [name for name in names if name.startswith(PRESENCE)]
@@ -138,6 +148,12 @@ class Generator:
     def scale(self) -> LatentScale:
         """The scale of the site's training latents."""
         return LatentScale(self.config.latent_mean, self.config.latent_std)
+
+
+def _without(unsaid: Mapping[str, object], told: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in told.items() if name not in unsaid or value != unsaid[name]
+    }
 
 
 def build_networks(config: GeneratorConfig) -> tuple[Autoencoder, LatentModel]:

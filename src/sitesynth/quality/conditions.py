@@ -11,7 +11,8 @@ from jaxtyping import Int
 
 from sitesynth.audits import Described
 from sitesynth.features import Extractor, FeatureScale
-from sitesynth.quality.judge import Examples, judge_classes
+from sitesynth.judges import Examples
+from sitesynth.quality.judge import judge_classes
 from sitesynth.quality.tumours import compare_tumours, tumour_statistics
 
 

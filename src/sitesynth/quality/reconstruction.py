@@ -2,7 +2,7 @@
 
 A mean error weighs voxels alike, and what tells a class is few of them. So reconstructions are
 also compared with their originals by structure (multi-scale SSIM, at full resolution), and by a
-judge: the regression of `sitesynth.quality.judge`, learned on original training scans, says what it
+judge: the regression of `sitesynth.judges`, learned on original training scans, says what it
 thinks of scans that it did not learn from, and of the same scans after the autoencoder. What it
 ranks worse then, the autoencoder has lost, and no flow on its latents can bring back.
 
@@ -27,9 +27,9 @@ from sitesynth.audits import Described
 from sitesynth.features import Extractor, FeatureScale
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.images import MASK, ImageSet
+from sitesynth.judges import Examples, learn_judge
 from sitesynth.quality.diversity import multiscale_ssim, num_scales
 from sitesynth.quality.fidelity import CONFIDENCE, PatientInterval, draw_weights
-from sitesynth.quality.judge import Examples, learn_judge
 from sitesynth.sampling import MASK_THRESHOLD
 from sitesynth.training import best_device
 

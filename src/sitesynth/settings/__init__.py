@@ -22,7 +22,7 @@ from sitesynth.settings.cohorts import (
     TaskSettings,
 )
 from sitesynth.settings.evaluation import EvaluationSettings, RegistrySettings
-from sitesynth.settings.fields import FINDINGS, Names, Section
+from sitesynth.settings.fields import FINDINGS, LABEL_SCORE, MASK_CHANNEL, Names, Section
 from sitesynth.settings.files import check_settings, load_settings, settings_text
 from sitesynth.settings.generators import (
     AutoencoderSettings,
@@ -56,6 +56,8 @@ from sitesynth.settings.study import (
 __all__ = [
     "BASELINES",
     "FINDINGS",
+    "LABEL_SCORE",
+    "MASK_CHANNEL",
     "MIX_VARIANTS",
     "OVERRIDABLE",
     "PHANTOM_SEQUENCES",

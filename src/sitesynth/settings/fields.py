@@ -33,6 +33,9 @@ MASK_CHANNEL = "mask"
 FINDINGS = "findings"
 """The label whose classes are labels themselves, of which a scan may have several."""
 
+LABEL_SCORE = "label_score"
+"""How the names of the covariates begin that `diffusion.label_score` adds."""
+
 BRAIN_MASK_COLUMN = "brain_mask"
 """Column of the brain's masks, which no sequence may be called either."""
 

@@ -103,6 +103,11 @@ class DiffusionSettings(Section):
     """What the flow is told beside the label, of cohort.covariates, the most important first; a
     number if it has more than six values at the site, else categories. [] for nothing."""
 
+    label_score: bool
+    """Whether the flow is also told how much a scan looks like its class: the log odds of a judge
+    that did not learn from the scan's patient, as one covariate more, drawn as it occurs in the
+    class (ADR 61)."""
+
     condition_dropout: Fraction
     """Probability that a scan's label is hidden, which trains the unconditional flow; and, apart,
     each of its covariates."""

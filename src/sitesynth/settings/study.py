@@ -21,7 +21,7 @@ from sitesynth.settings.cohorts import (
     TaskSettings,
 )
 from sitesynth.settings.evaluation import EvaluationSettings, RegistrySettings
-from sitesynth.settings.fields import FINDINGS, Name, Names, Section, named_once
+from sitesynth.settings.fields import FINDINGS, LABEL_SCORE, Name, Names, Section, named_once
 from sitesynth.settings.generators import (
     AutoencoderSettings,
     ComputeSettings,
@@ -338,6 +338,22 @@ def _generator_disagreements(settings: Settings) -> Iterator[str]:
             f"generator.variant {variant} draws in one pass, which cannot be guided: "
             f"sampling.guidance must be 1, not {guidance:g}"
         )
+    if variant != "flow" and settings.diffusion.label_score:
+        yield (
+            f"generator.variant {variant} knows the label only: set diffusion.label_score to "
+            "false, or variant to flow"
+        )
+    if settings.diffusion.label_score and settings.task.label == FINDINGS:
+        yield (
+            f"diffusion.label_score is of classes, and {FINDINGS} are told side by side: set it "
+            "to false, or task.label to one label"
+        )
+    named = [name for name in settings.cohort.covariates if name.startswith(LABEL_SCORE)]
+    if settings.diffusion.label_score and named:
+        yield (
+            f"cohort.covariates {named} have the names of what diffusion.label_score adds: rename "
+            "them by cohort.columns, or set it to false"
+        )
     if variant != "flow" and settings.diffusion.covariates:
         yield (
             f"generator.variant {variant} knows the label only, and diffusion.covariates is "
@@ -352,6 +368,11 @@ def _private_training_disagreements(settings: Settings) -> Iterator[str]:
         yield (
             f"diffusion.dp does not cover what is told of diffusion.covariates "
             f"{list(settings.diffusion.covariates)}: set these to [], or dp to null"
+        )
+    if settings.diffusion.label_score and settings.diffusion.dp is not None:
+        yield (
+            "diffusion.dp does not cover what diffusion.label_score tells of patients: set it to "
+            "false, or dp to null"
         )
     if settings.task.label == FINDINGS and settings.diffusion.dp is not None:
         yield (

@@ -47,6 +47,7 @@ CONFIG = GeneratorConfig(
         detail=0.5,
         num_views=3,
         covariates=(),
+        label_score=False,
         condition_dropout=0.1,
         ema_decay=0.9,
         dp=None,

@@ -41,6 +41,7 @@ SETTINGS = DiffusionSettings(
     num_views=2,
     covariates=("age", "sex"),
     dp=None,
+    label_score=False,
     condition_dropout=0.1,
     ema_decay=0.9,
     learning_rate=1e-2,

@@ -69,6 +69,7 @@ def fit(
         num_views=1,
         covariates=(),
         dp=None,
+        label_score=False,
         condition_dropout=0.0,
         ema_decay=0.5,
         learning_rate=learning_rate,

@@ -42,6 +42,7 @@ def settings(batch_size: int) -> DiffusionSettings:
         components=2,
         detail=0.5,
         num_views=1,
+        label_score=False,
         condition_dropout=0.0,
         ema_decay=0.9,
         dp=PrivateTraining(noise_multiplier=1.0, clip_norm=0.1, delta=1e-3),

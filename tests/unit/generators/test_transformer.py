@@ -90,6 +90,7 @@ def test_the_flow_trains_under_bfloat16() -> None:
         detail=0.5,
         num_views=3,
         covariates=(),
+        label_score=False,
         condition_dropout=0.1,
         ema_decay=0.9,
         dp=None,

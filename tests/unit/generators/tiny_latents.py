@@ -19,6 +19,7 @@ def diffusion(dims: int = 3) -> DiffusionSettings:
         detail=0.5,
         num_views=1,
         covariates=(),
+        label_score=False,
         condition_dropout=0.1,
         ema_decay=0.9,
         dp=None,

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sitesynth.quality.judge import Examples, judge_classes
+from sitesynth.judges import Examples
+from sitesynth.quality.judge import judge_classes
 
 
 CLASSES = ("wildtype", "mutant")

@@ -15,12 +15,13 @@ import pandas as pd
 from torch import Tensor
 
 from sitesynth import seeds
-from sitesynth.audits import describe_real, extractor_for
+from sitesynth.audits import describe_real
 from sitesynth.cohorts.confounding import describe_confounding
 from sitesynth.evaluation.comparisons import compare_strategies
 from sitesynth.evaluation.predictions import read_evaluations
 from sitesynth.evaluation.subgroups import compare_subgroups, find_subgroups, read_attributes
 from sitesynth.exchange import ledger
+from sitesynth.features import extractor_for
 from sitesynth.images import read_images, write_index, write_voxels
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.nearest import find_nearest_pairs
