@@ -46,6 +46,8 @@ def test_a_patient_is_never_divided() -> None:
             "patient_id": [f"p{number // 2}" for number in range(40)],
             "split": ["train"] * 28 + ["validation"] * 12,
             "idh": ["mutant" if number // 2 % 4 else "wildtype" for number in range(40)],
+            # Of 15 mutants, ten lack the sequence: p1, p2, p5, ... p18.
+            "has_t1": ["false" if number // 2 % 4 in (1, 2) else "true" for number in range(40)],
         }
     )
     scans = ImageSet(("t1",), (4, 4), table, tuple(Path(str(number)) for number in range(40)))
@@ -54,9 +56,11 @@ def test_a_patient_is_never_divided() -> None:
     for split in splits:
         assert split.groupby("patient_id")["split"].nunique().max() == 1
         held_out = split[split["split"] == "validation"]
-        # Of 5 wild types and 15 mutants, 0.3 each: 2 (of 1.5) and 4 (of 4.5), rounded to even.
+        # Of 5 wild types and 15 mutants, 0.3 each: 1.5 and 4.5, rounded as a study's splits are.
         assert held_out.groupby("idh")["patient_id"].nunique().to_dict() == {
-            "mutant": 4,
+            "mutant": 5,
             "wildtype": 2,
         }
+        lacking = held_out[held_out["has_t1"] == "false"]["patient_id"].nunique()
+        assert lacking in {3, 4}
     assert not splits[0].equals(splits[1])
