@@ -148,7 +148,7 @@ def test_a_study_is_not_needed_where_nothing_is_left_to_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     draw = ("--label", "mutant", "--count", 1, "--seed", 7, "--num-steps", 1)
-    more = ("--sampler", "ddim", "--eta", 0.0, "--guidance", 2.0)
+    more = ("--sampler", "ddim", "--eta", 0.0, "--eta-interval", 0.0, 1.0, "--guidance", 2.0)
     always = ("--guidance-interval", 0.0, 1.0)
 
     assert run("sample", bundle, *draw, *more, "--out", tmp_path / "a", *always) == 0
