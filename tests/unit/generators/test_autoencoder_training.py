@@ -10,12 +10,10 @@ from sitesynth import seeds, training
 from sitesynth.errors import TrainingError
 from sitesynth.generators.autoencoder import Autoencoder, held_out_error, train_autoencoder
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
-from sitesynth.settings import AutoencoderSettings, ComputeSettings
+from sitesynth.settings import AutoencoderSettings
+from tests.unit.generators.tiny_generator import PLAIN
 
 
-PLAIN = ComputeSettings(
-    autoencoder_at_once=None, diffusion_at_once=None, recompute_blocks=False, compile_blocks=False
-)
 NUM_STEPS, LOOK_EVERY = 60, 3
 
 

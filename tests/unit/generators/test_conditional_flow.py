@@ -9,28 +9,18 @@ import torch
 from torch import Tensor
 
 from sitesynth import seeds, training
-from sitesynth.generators.autoencoder import train_autoencoder
 from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.denoiser import Conditions, Denoiser
-from sitesynth.generators.diffusion import train_diffusion, train_flow
+from sitesynth.generators.diffusion import train_flow
 from sitesynth.generators.generator import Generator
 from sitesynth.generators.latents import Latents, LatentScale
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.sampling import Solver, covariates_of, draw_scans
-from sitesynth.settings import (
-    AutoencoderSettings,
-    ComputeSettings,
-    DiffusionSettings,
-    GeneratorSettings,
-    LatentsSettings,
-)
-from tests.unit.generators.tiny_latents import gan
+from sitesynth.settings import DiffusionSettings
+from tests.unit.generators.tiny_generator import train_tiny
 
 
 SHAPE = (2, 2, 2)
-PLAIN = ComputeSettings(
-    autoencoder_at_once=None, diffusion_at_once=None, recompute_blocks=False, compile_blocks=False
-)
 SETTINGS = DiffusionSettings(
     schedule="straight",
     patch=(1, 1),
@@ -253,37 +243,11 @@ def brightening(folder: Path) -> ImageSet:
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> Generator:
     """Return a generator of scans whose brightness tells the age."""
-    images = brightening(tmp_path_factory.mktemp("images"))
-    settings = AutoencoderSettings(
-        patch=(2, 2),
-        channels=(8,),
-        latent_channels=2,
-        kl_weight=1e-6,
-        sequence_dropout=0.0,
-        learning_rate=1e-4,
-        batch_size=4,
-        num_steps=1,
-        validate_every=None,
-        patience_looks=None,
-    )
-    made, _ = train_diffusion(
-        images,
-        train_autoencoder(
-            images.in_split("train"), settings=settings, compute=PLAIN, seed=0, site="alder"
-        ),
-        settings=SETTINGS.model_copy(update={"covariates": ("age",)}),
-        compute=PLAIN,
-        autoencoder_settings=settings,
-        latents_settings=LatentsSettings(source="own", num_phantoms=1),
-        generator=GeneratorSettings(variant="flow", gan=gan(num_steps=1)),
-        label="idh",
-        classes=("wildtype", "mutant"),
-        spacing_mm=None,
-        seed=0,
-        site="alder",
+    return train_tiny(
+        brightening(tmp_path_factory.mktemp("images")),
+        SETTINGS.model_copy(update={"covariates": ("age",)}),
         bounds={"age": (0.0, 120.0)},
     )
-    return made
 
 
 def test_samples_follow_the_age_that_is_asked_for(generator: Generator) -> None:

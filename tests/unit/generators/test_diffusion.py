@@ -17,6 +17,7 @@ from sitesynth.generators.diffusion import VALIDATION_TIMES, held_out_losses, tr
 from sitesynth.generators.latents import Latents, LatentScale
 from sitesynth.processes import ALONE, Processes
 from sitesynth.settings import ComputeSettings, DiffusionSettings
+from tests.unit.generators.tiny_generator import PLAIN
 
 
 SHAPE = (6, 2, 2)
@@ -32,9 +33,6 @@ def scans(count: int, name: str) -> tuple[Latents, Tensor]:
     return Latents(mean, torch.zeros_like(mean), presence), torch.arange(count) % 2
 
 
-PLAIN = ComputeSettings(
-    autoencoder_at_once=None, diffusion_at_once=None, recompute_blocks=False, compile_blocks=False
-)
 HELD_OUT = scans(12, "held out")
 
 

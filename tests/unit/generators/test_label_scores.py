@@ -11,21 +11,19 @@ from sitesynth import seeds
 from sitesynth.errors import CohortError
 from sitesynth.evaluation.metrics import auc
 from sitesynth.features import FeatureScale, extractor_for
-from sitesynth.generators.autoencoder import train_autoencoder
 from sitesynth.generators.covariates import Moments, score_names
-from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import Generator, read_generator, write_flow
 from sitesynth.generators.label_scores import add_label_scores, as_told
 from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.judges import Examples, learn_judge
 from sitesynth.sampling import covariates_of
-from sitesynth.settings import AutoencoderSettings, GeneratorSettings, LatentsSettings
-from tests.unit.generators.test_conditional_flow import PLAIN, SETTINGS
-from tests.unit.generators.tiny_latents import gan
+from tests.unit.generators.tiny_generator import CLASSES, train_tiny
+from tests.unit.generators.tiny_latents import diffusion
 
 
-CLASSES = ("wildtype", "mutant")
+SILENT = diffusion(2)
+"""Of a flow that is told nothing but the label."""
 
 
 def pictures(folder: Path, *, contrast: float, classes: Sequence[str] = CLASSES) -> ImageSet:
@@ -137,35 +135,8 @@ def test_a_class_of_one_patient_is_refused_by_name(tmp_path: Path) -> None:
 def told_of(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageSet, Generator]:
     """Return pictures, and a generator whose flow was told their scores."""
     images = pictures(tmp_path_factory.mktemp("pictures"), contrast=0.2)
-    settings = AutoencoderSettings(
-        patch=(2, 2),
-        channels=(8,),
-        latent_channels=2,
-        kl_weight=1e-6,
-        sequence_dropout=0.0,
-        learning_rate=1e-4,
-        batch_size=4,
-        num_steps=1,
-        validate_every=None,
-        patience_looks=None,
-    )
-    training = images.in_split("train")
-    made, _ = train_diffusion(
-        images,
-        train_autoencoder(training, settings=settings, compute=PLAIN, seed=0, site="alder"),
-        settings=SETTINGS.model_copy(update={"covariates": (), "label_score": True}),
-        compute=PLAIN,
-        autoencoder_settings=settings,
-        latents_settings=LatentsSettings(source="own", num_phantoms=1),
-        generator=GeneratorSettings(variant="flow", gan=gan(num_steps=1)),
-        label="idh",
-        classes=CLASSES,
-        spacing_mm=None,
-        seed=0,
-        site="alder",
-        bounds={},
-    )
-    return images, made
+    told = SILENT.model_copy(update={"label_score": True})
+    return images, train_tiny(images, told, bounds={})
 
 
 def test_the_hub_draws_scores_as_they_occur_in_a_class(
@@ -198,8 +169,7 @@ def test_a_config_names_the_knob_only_where_it_was_turned(
     """Bundles of before say nothing of it, and are read as ever."""
     _, generator = told_of
     written = generator.config.model_dump(mode="json")
-    silent = SETTINGS.model_copy(update={"covariates": ()})
-    plain = generator.config.model_copy(update={"diffusion": silent, "covariates": None})
+    plain = generator.config.model_copy(update={"diffusion": SILENT, "covariates": None})
 
     assert written["diffusion"]["label_score"] is True
     assert "label_score" not in plain.model_dump(mode="json")["diffusion"]
@@ -212,8 +182,6 @@ def test_a_config_names_the_knob_only_where_it_was_turned(
 def test_without_the_knob_tables_stay_as_they_are(told_of: tuple[ImageSet, Generator]) -> None:
     """No column is added."""
     images, generator = told_of
-    silent = generator.config.model_copy(
-        update={"diffusion": SETTINGS.model_copy(update={"covariates": ()})}
-    )
+    silent = generator.config.model_copy(update={"diffusion": SILENT})
 
     assert as_told(images, silent, seed=0) is images
