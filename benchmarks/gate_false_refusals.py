@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.membership import auc, run_attack
 from sitesynth.privacy.release import PASSED

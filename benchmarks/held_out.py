@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sitesynth import seeds
-from sitesynth.audits import Described, describe_real
+from sitesynth.described import Described, describe_real
 from sitesynth.features import Extractor, FeatureScale, extractor_for
 from sitesynth.generators.generator import Generator
 from sitesynth.images import ImageSet, read_images

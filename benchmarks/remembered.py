@@ -27,8 +27,9 @@ from jaxtyping import Bool, Float
 
 from benchmarks.flows import changed, train_generator
 from sitesynth import seeds
-from sitesynth.audits import describe_real, describe_synthetic
+from sitesynth.audits import describe_synthetic
 from sitesynth.cohorts.splits import draw_validation
+from sitesynth.described import describe_real
 from sitesynth.features import extractor_for
 from sitesynth.generators.autoencoder import train_autoencoder
 from sitesynth.generators.label_scores import as_told

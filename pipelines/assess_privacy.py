@@ -2,7 +2,8 @@
 
 from pipelines._stage import In, Out, main
 from sitesynth import seeds
-from sitesynth.audits import describe_real, describe_synthetic
+from sitesynth.audits import describe_synthetic
+from sitesynth.described import describe_real
 from sitesynth.features import extractor_for
 from sitesynth.generators.generator import read_generator
 from sitesynth.generators.label_scores import as_told

@@ -6,7 +6,8 @@ import numpy as np
 
 from pipelines._stage import In, Out, main
 from sitesynth import seeds
-from sitesynth.audits import describe_real, describe_synthetic
+from sitesynth.audits import describe_synthetic
+from sitesynth.described import describe_real
 from sitesynth.extractors.measured import NetworkFeatures, read_extractors
 from sitesynth.features import extractor_for
 from sitesynth.generators.generator import read_generator

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.privacy.copies import (
     Similarities,
     compare_scans,

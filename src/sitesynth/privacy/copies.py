@@ -30,7 +30,7 @@ from typing import Any, Final, final
 import numpy as np
 from jaxtyping import Float
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.privacy.chance import p_of_copies
 from sitesynth.privacy.similarity import SimilarityView
 

@@ -1,33 +1,43 @@
-"""Finding the pairs that a reader should look at; see `sitesynth.privacy.pairs`."""
+"""Finding the pairs that a reader should look at; see `sitesynth.privacy.pairs`.
+
+Axes: n = scans, m = training scans, c = channels, then the grid.
+"""
 
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.privacy.pairs import NearestPairs
 from sitesynth.privacy.similarity import RIGHT, voxel_view
 
 
-__all__ = ["NUM_PAIRS", "find_nearest_pairs"]
+__all__ = ["NUM_PAIRS", "facing", "find_nearest", "find_nearest_pairs"]
 
 NUM_PAIRS: Final = 4
+
+
+def find_nearest(
+    scans: Described, train: Described
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Return which training scan each scan is most like in the voxel view, and how much."""
+    similarities = voxel_view(train)(scans, train)
+    return similarities.argmax(axis=1), similarities.max(axis=1)
 
 
 def find_nearest_pairs(
     train: Described, held_out: Described, synthetic: Described
 ) -> dict[str, NearestPairs]:
     """Return the synthetic and the held-out scans most like a training scan, in the voxel view."""
-    view = voxel_view(train)
     found = {}
     for kind, scans in (("synthetic", synthetic), ("held_out", held_out)):
-        similarities = view(scans, train)
-        best = similarities.max(axis=1)
+        nearest, best = find_nearest(scans, train)
         # Stable: of equals the first comes first, on any machine.
         rows = np.argsort(-best, kind="stable")[:NUM_PAIRS]
-        matches = similarities[rows].argmax(axis=1)
+        matches = nearest[rows]
         pictures = [
-            _facing(train.thumbnails[match], scans.thumbnails[row])
+            facing(train.thumbnails[match], scans.thumbnails[row])
             for row, match in zip(rows, matches, strict=True)
         ]
         found[kind] = NearestPairs(
@@ -40,7 +50,9 @@ def find_nearest_pairs(
     return found
 
 
-def _facing(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+def facing(
+    picture: Float[np.ndarray, "c ..."], other: Float[np.ndarray, "c ..."]
+) -> Float[np.ndarray, "c ..."]:
     """Return a picture or its mirror image, whichever is more like the other."""
     mirrored = np.flip(picture, axis=RIGHT - 1)
     apart = [float(np.square(side - other).mean()) for side in (picture, mirrored)]

@@ -17,7 +17,7 @@ from typing import Final, final
 import numpy as np
 from jaxtyping import Float
 
-from sitesynth.audits import Described, shrink
+from sitesynth.described import Described, shrink
 from sitesynth.features import FeatureScale, mirrored
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.features import Extractor, FeatureScale
 from sitesynth.quality.appearance import AppearanceScores, summarize_appearance
 from sitesynth.quality.brisque import MODEL_NAME, model_digest

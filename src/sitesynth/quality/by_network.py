@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.extractors.measured import NetworkExtractor, NetworkFeatures, check_varies
 from sitesynth.features import FeatureScale
 from sitesynth.quality.fidelity import measure_fidelity

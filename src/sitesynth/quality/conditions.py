@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.features import Extractor, FeatureScale
 from sitesynth.judges import Examples
 from sitesynth.quality.judge import judge_classes

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.features import Extractor, FeatureScale
 from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.images import MASK, ImageSet

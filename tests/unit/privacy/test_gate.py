@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.errors import ReleaseRefusedError
 from sitesynth.generators.samplers import heun, time_grid
 from sitesynth.generators.schedules import StraightSchedule

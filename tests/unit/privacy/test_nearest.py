@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.errors import MissingInputError
 from sitesynth.privacy.nearest import NUM_PAIRS, find_nearest_pairs
 from sitesynth.privacy.pairs import read_pairs, write_pairs

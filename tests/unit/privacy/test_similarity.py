@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.privacy.similarity import feature_view, voxel_view
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.features import Extractor
 from sitesynth.quality.appearance import AppearanceScores
 from sitesynth.quality.assessment import assess_quality

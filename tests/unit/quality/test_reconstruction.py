@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from sitesynth import seeds
-from sitesynth.audits import describe_real
+from sitesynth.described import describe_real
 from sitesynth.features import extractor_for
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.quality.reconstruction import (

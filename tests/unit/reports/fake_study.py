@@ -15,8 +15,8 @@ import pandas as pd
 from torch import Tensor
 
 from sitesynth import seeds
-from sitesynth.audits import describe_real
 from sitesynth.cohorts.confounding import describe_confounding
+from sitesynth.described import describe_real
 from sitesynth.evaluation.comparisons import compare_strategies
 from sitesynth.evaluation.predictions import read_evaluations
 from sitesynth.evaluation.subgroups import compare_subgroups, find_subgroups, read_attributes

@@ -1,9 +1,9 @@
-"""What is kept of scans for an audit."""
+"""What is kept of scans that were looked at."""
 
 import numpy as np
 import pytest
 
-from sitesynth.audits import shrink
+from sitesynth.described import shrink
 
 
 def test_blocks_are_averaged_by_hand() -> None:
