@@ -18,6 +18,7 @@ from sitesynth.reports.cohort_tables import (
 )
 from sitesynth.reports.curves import thin_out
 from sitesynth.reports.figures import Line, draw_lines
+from sitesynth.reports.nearest_sheets import nearest_sheets
 from sitesynth.reports.page import Block, Gallery, Items, Section
 from sitesynth.reports.panels import Figure, Style, site_styles, strategy_styles
 from sitesynth.reports.study import Results, Study
@@ -36,7 +37,7 @@ POINTS_OF_NOISY_LOSS = 50
 
 
 def images_section(study: Study, results: Results) -> Section:
-    """Show scans of every training site and class, real and synthetic."""
+    """Show scans of every training site and class, real and synthetic, and the nearest real."""
     label, shown = study.task.label, []
     views = pictures.views_of(study.cohort.sequences, num_axes=len(study.grid.shape))
     num_sheets = len(study.sites.training) * len(study.classes) * 2
@@ -62,6 +63,7 @@ def images_section(study: Study, results: Results) -> Section:
                 )
                 figures.append(Figure(sheet, alt, f"{kind}, {name}", stage))
         shown.append(Gallery(site, figures, "", "sheets"))
+        shown.append(nearest_sheets(study, results, site, most=SCANS_SHOWN))
     whose = (
         "The real scans are phantoms: no patient is shown."
         if study.is_phantom

@@ -39,8 +39,9 @@ class Gallery:
     title: str
     figures: Sequence[Figure]
     note: str
-    panels: Literal["regular", "narrow", "sheets", "wide"]
-    """How wide a figure needs to be: a plot, a square plot, a sheet of scans, a long list."""
+    panels: Literal["regular", "narrow", "sheets", "pairs", "wide"]
+    """How wide a figure needs to be: a plot, a square plot, a sheet of scans, one of pairs of
+    them, a long list."""
 
     kind = "gallery"
 
@@ -107,12 +108,13 @@ class Page:
     sections: Sequence[Section]
 
 
-def render_page(page: Page, *, runs: Mapping[str, str]) -> str:
+def render_page(page: Page, *, runs: Mapping[str, Mapping[str, str]]) -> str:
     """Return the page as HTML.
 
     Args:
         page: What it says.
-        runs: By the name of a stage's run: where to look at it; figures link to theirs.
+        runs: By a stage as figures name it: where to look at each run that made it, by the run's
+            name; a figure of a stage without any names it only.
     """
     # Text is escaped wherever it stands: a site's table may say what it likes.
     environment = Environment(

@@ -25,7 +25,7 @@ from sitesynth.slices import hang, slice_of
 
 __all__ = ["Scan", "View", "draw_sheet", "most_pixels", "read_scans", "views_of"]
 
-TILE, GAP, LABELS = 100, 3, 24
+TILE, GAP, LABELS, TITLES = 100, 3, 24, 18
 """Of a sheet, in its own units; the page scales it."""
 
 OUTLINE = "#ffb000"
@@ -101,6 +101,7 @@ def draw_sheet(
     *,
     spacing_mm: Sequence[float] | None,
     longest_px: int,
+    titles: Sequence[str] = (),
 ) -> str:
     """Draw a sheet as SVG, in which each tile is a PNG and each outline a path.
 
@@ -110,16 +111,24 @@ def draw_sheet(
         spacing_mm: Size of a voxel along each axis, which gives slices their proportions; None
             for voxels of equal edges.
         longest_px: Longest edge of a tile's PNG; larger slices are averaged down.
+        titles: What stands above each column; nothing, if none is given.
     """
+    head = TITLES if titles else 0
     width = LABELS + len(scans) * (TILE + GAP)
-    height = len(views) * (TILE + GAP)
+    height = head + len(views) * (TILE + GAP)
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" font-family="system-ui, sans-serif">'
     )
     parts = [opening]
+    for column, title in enumerate(titles):
+        middle = LABELS + column * (TILE + GAP) + TILE / 2
+        parts.append(
+            f'<text x="{middle}" y="13" text-anchor="middle" font-size="14" fill="#1c2530">'
+            f"{escape(title)}</text>"
+        )
     for row, view in enumerate(views):
-        top = row * (TILE + GAP)
+        top = head + row * (TILE + GAP)
         parts.append(
             f'<text transform="translate(17 {top + TILE / 2}) rotate(-90)" text-anchor="middle" '
             f'font-size="14" fill="#1c2530">{escape(view.title)}</text>'
