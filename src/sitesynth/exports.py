@@ -9,18 +9,18 @@ The grid's axes point right, anterior and superior, and its middle lies at the w
 synthetic scan was never anywhere.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+import torch
+from jaxtyping import Bool, Float32, Float64
+from torch import Tensor
 
 from sitesynth.errors import SitesynthError
-from sitesynth.generators.draws import check_asked
 from sitesynth.generators.generator import Generator, GeneratorConfig
 from sitesynth.images import MASK
 from sitesynth.sampling import (
-    NOTHING,
     Solver,
     covariates_of,
     draw_scans,
@@ -29,6 +29,7 @@ from sitesynth.sampling import (
 )
 from sitesynth.storage import UNFINISHED, read_json, sweep, write_json
 from sitesynth.volumes import Volume, write_nifti, write_png
+from sitesynth.wanted import Wanted
 
 
 __all__ = ["affine_of", "draw_scan", "export_scans", "write_scan"]
@@ -45,63 +46,114 @@ NUM_AXES_3D = 3
 def export_scans(
     folder: Path,
     generator: Generator,
+    wanted: Sequence[Wanted],
     *,
-    label: str,
-    count: int,
     seed: int,
     solver: Solver,
     bundle_digest: str,
     on_scan: Callable[[int], None],
-    asked: Mapping[str, str] = NOTHING,
 ) -> None:
-    """Draw scans 0 to `count` - 1 of a class into a folder of their own, going on where it stopped.
+    """Draw the wanted scans into a folder of their own, going on where it stopped.
+
+    The first of a class that is wanted is number 0 of that class, the next one number 1: which scan
+    that is depends on class, number, seed and what is asked of it, and on nothing beside it.
 
     Args:
         folder: Where to write; new, empty, or left by the same draw when it was interrupted.
         generator: Whose scans.
-        label: One of its classes.
-        count: How many scans.
+        wanted: Which of them.
         seed: Root seed; with that of a study, they are the study's scans.
         solver: How noise becomes latents.
         bundle_digest: What names the bundle; see `generators.bundle.bundle_digest`.
         on_scan: Called after each scan with its number, from 1.
-        asked: By covariate, what all scans shall have; the others are drawn as at the site.
 
     Raises:
         SitesynthError: If the generator knows no such class, covariate or value of one, or the
             folder holds something of another draw.
     """
     config = generator.config
-    _check_label(config, label)
-    asked = check_asked(config.covariates, asked, site=config.site)
-    names = [scan_name(config.site, label, index) for index in range(count)]
-    _check_folder(folder, {path.name for name in names for path in _files_of(folder, name, config)})
-    origin = {
-        "bundle": bundle_digest,
-        "site": config.site,
-        "label": label,
-        "seed": seed,
-        **solver.told_for(config),
+    of_class: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        of_class.setdefault(one.label, []).append(one.checked(config))
+    ours = {
+        path.name
+        for label, rows in of_class.items()
+        for index, one in enumerate(rows)
+        for path in _files_of(folder, scan_name(config.site, label, index), config, one.missing)
     }
-    for start in range(0, count, BATCH_SIZE):
-        # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
-        indices = range(start, start + BATCH_SIZE)
-        covariates = covariates_of(generator, label, indices, seed=seed, asked=asked)
-        said = [
-            {**origin, "index": index, **told_of(words)}
-            for index, words in zip(indices[: count - start], covariates, strict=False)
-        ]
-        batch = names[start : start + BATCH_SIZE]
-        # Every sidecar is looked at: one of another draw ends this one before more is drawn.
-        are_done = [_is_done(folder, *one, config) for one in zip(batch, said, strict=True)]
-        if not all(are_done):
-            scans = draw_scans(
-                generator, label, indices, seed=seed, solver=solver, covariates=covariates
-            ).numpy()
-            for name, origin_of_scan, scan in zip(batch, said, scans, strict=False):
-                write_scan(folder, name, scan, config, origin_of_scan)
-        for index in indices[: count - start]:
-            on_scan(index + 1)
+    _check_folder(folder, ours)
+    done = 0
+    for label, rows in of_class.items():
+        for start in range(0, len(rows), BATCH_SIZE):
+            _export_batch(
+                folder,
+                generator,
+                rows[start : start + BATCH_SIZE],
+                start=start,
+                seed=seed,
+                solver=solver,
+                origin={"bundle": bundle_digest, "site": config.site, "label": label, "seed": seed},
+            )
+            for _ in rows[start : start + BATCH_SIZE]:
+                done += 1
+                on_scan(done)
+
+
+def _export_batch(
+    folder: Path,
+    generator: Generator,
+    rows: Sequence[Wanted],
+    *,
+    start: int,
+    seed: int,
+    solver: Solver,
+    origin: Mapping[str, object],
+) -> None:
+    """Draw some scans of one class, numbered from `start` on, unless they are there."""
+    config, label = generator.config, rows[0].label
+    # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
+    padded = [*rows, *[rows[-1]] * (BATCH_SIZE - len(rows))]
+    indices = range(start, start + BATCH_SIZE)
+    covariates = [
+        words
+        for index, one in zip(indices, padded, strict=True)
+        for words in covariates_of(generator, label, [index], seed=seed, asked=one.asked)
+    ]
+    names = [scan_name(config.site, label, index) for index in indices[: len(rows)]]
+    said = [
+        {
+            **origin,
+            **solver.told_for(config),
+            "index": index,
+            **told_of(words),
+            **({"missing": list(one.missing)} if one.missing else {}),
+        }
+        for index, words, one in zip(indices, covariates, rows, strict=False)
+    ]
+    # Every sidecar is looked at: one of another draw ends this one before more is drawn.
+    are_done = [
+        _is_done(folder, name, told, config, one.missing)
+        for name, told, one in zip(names, said, rows, strict=True)
+    ]
+    if all(are_done):
+        return
+    scans = draw_scans(
+        generator,
+        label,
+        indices,
+        seed=seed,
+        solver=solver,
+        covariates=covariates,
+        presence=_presence_of(padded, config),
+    ).numpy()
+    for name, told, scan, one in zip(names, said, scans, rows, strict=False):
+        write_scan(folder, name, scan, config, told, missing=one.missing)
+
+
+def _presence_of(rows: Sequence[Wanted], config: GeneratorConfig) -> Bool[Tensor, "n c"]:
+    return torch.tensor(
+        [[channel not in one.missing for channel in config.channels] for one in rows]
+    )
 
 
 def affine_of(config: GeneratorConfig) -> Float64[np.ndarray, "4 4"]:
@@ -122,7 +174,7 @@ def draw_scan(
     Raises:
         SitesynthError: If the generator knows no such class.
     """
-    _check_label(generator.config, label)
+    Wanted(label).checked(generator.config)
     start = index - index % BATCH_SIZE
     indices = range(start, start + BATCH_SIZE)
     covariates = covariates_of(generator, label, indices, seed=seed)
@@ -137,12 +189,16 @@ def write_scan(
     scan: Float32[np.ndarray, "c ..."],
     config: GeneratorConfig,
     origin: Mapping[str, object],
+    *,
+    missing: Sequence[str] = (),
 ) -> list[Path]:
-    """Write each channel of a scan, and what it was drawn from; return the channels' files."""
+    """Write each channel that a scan has, and what it was drawn from; return channels' files."""
     written = []
     affine = affine_of(config)
-    files = iter(_files_of(folder, name, config))
+    files = iter(_files_of(folder, name, config, missing))
     for channel, voxels in zip(config.channels, scan, strict=True):
+        if channel in missing:
+            continue
         image, sidecar = next(files), next(files)
         if len(config.grid) == NUM_AXES_3D:
             kind = np.uint8 if channel == MASK else np.float32
@@ -155,10 +211,12 @@ def write_scan(
     return written
 
 
-def _files_of(folder: Path, name: str, config: GeneratorConfig) -> list[Path]:
-    """Return the files of a scan: each channel's image, and then its sidecar."""
+def _files_of(
+    folder: Path, name: str, config: GeneratorConfig, missing: Sequence[str]
+) -> list[Path]:
+    """Return the files of a scan: the image of each channel that it has, and then its sidecar."""
     suffix = ".nii.gz" if len(config.grid) == NUM_AXES_3D else ".png"
-    stems = [f"{name}_{channel}" for channel in config.channels]
+    stems = [f"{name}_{channel}" for channel in config.channels if channel not in missing]
     return [folder / f"{stem}{ending}" for stem in stems for ending in (suffix, ".json")]
 
 
@@ -177,26 +235,23 @@ def _check_folder(folder: Path, ours: set[str]) -> None:
 
 
 def _is_done(
-    folder: Path, name: str, origin: Mapping[str, object], config: GeneratorConfig
+    folder: Path,
+    name: str,
+    origin: Mapping[str, object],
+    config: GeneratorConfig,
+    missing: Sequence[str],
 ) -> bool:
     """Return whether a scan was written by this draw, whole.
 
     Raises:
         SitesynthError: If it was written by another.
     """
-    files = _files_of(folder, name, config)
-    for channel, sidecar in zip(config.channels, files[1::2], strict=True):
+    files = _files_of(folder, name, config, missing)
+    channels = [channel for channel in config.channels if channel not in missing]
+    for channel, sidecar in zip(channels, files[1::2], strict=True):
         if sidecar.exists() and read_json(sidecar) != {**origin, "channel": channel}:
             raise SitesynthError(
-                f"{sidecar} says that its scan was drawn otherwise (bundle, seed, solver or "
-                "covariates); name another folder."
+                f"{sidecar} says that its scan was drawn otherwise (bundle, seed, solver, "
+                "covariates or channels); name another folder."
             )
     return all(file.exists() for file in files)
-
-
-def _check_label(config: GeneratorConfig, label: str) -> None:
-    if label not in config.classes:
-        raise SitesynthError(
-            f"the generator of {config.site} draws {config.label} as one of "
-            f"{list(config.classes)}, not '{label}'."
-        )

@@ -4,7 +4,8 @@ A synthetic scan is identified by (seed, site, class, index). Its noise comes fr
 alone, so scan 17 is the same scan in any batch, in any order, and after any interruption (to the
 last digits of floating-point sums, which depend on the batch's size).
 
-Axes: n = scans, d = draws of noise, c = channels, k = latent channels, then the grid.
+Axes: n = scans, d = draws of noise, c = channels, k = latent channels, v = covariates, then the
+grid.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sitesynth import seeds
@@ -137,15 +138,18 @@ def sample_images(
     labels: Sequence[int],
     *,
     covariates: Float[Tensor, "n v"] | None = None,
+    presence: Bool[Tensor, "n c"] | None = None,
     solver: Solver,
 ) -> Float[Tensor, "n c ..."]:
-    """Turn noise into scans of the given classes, with every channel present.
+    """Turn noise into scans of the given classes.
 
     Args:
         generator: The site's generator.
         noise: Standard normal noise on the latent grid, as `draw_noise` draws it.
         labels: A class number per scan; -1 asks for no class in particular.
         covariates: As `Covariates.encode` says them; None asks for none in particular.
+        presence: Which channels each scan shall have; None is all. What a channel holds that a
+            scan shall not have means nothing.
         solver: How noise becomes latents.
 
     Returns:
@@ -158,7 +162,9 @@ def sample_images(
     network = generator.flow.to(device)
     conditions = Conditions(
         torch.tensor(labels),
-        torch.ones(len(labels), len(generator.config.channels), dtype=torch.bool),
+        torch.ones(len(labels), len(generator.config.channels), dtype=torch.bool)
+        if presence is None
+        else presence,
         covariates,
     ).to(device)
     if isinstance(network, Denoiser):
@@ -209,6 +215,7 @@ def draw_scans(
     seed: int,
     solver: Solver,
     covariates: Sequence[Mapping[str, str]] = (),
+    presence: Bool[Tensor, "n c"] | None = None,
 ) -> Float[Tensor, "n c ..."]:
     """Draw the synthetic scans numbered `indices` of one class; see `sample_images`.
 
@@ -219,6 +226,7 @@ def draw_scans(
         seed: Root seed.
         solver: How noise becomes latents.
         covariates: Those of each, from `covariates_of`; none if the generator knows none.
+        presence: Which channels each shall have; None is all.
     """
     config = generator.config
     noise = draw_noise(
@@ -228,7 +236,9 @@ def draw_scans(
     told = None
     if config.covariates is not None and covariates:
         told = torch.tensor([config.covariates.encode(words) for words in covariates])
-    return sample_images(generator, noise, labels, covariates=told, solver=solver)
+    return sample_images(
+        generator, noise, labels, covariates=told, presence=presence, solver=solver
+    )
 
 
 def covariates_of(

@@ -1,11 +1,12 @@
 """What is drawn outside a study: files that others open, and where they come from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sitesynth.errors import SitesynthError
 from sitesynth.exports import affine_of, export_scans
@@ -14,6 +15,7 @@ from sitesynth.images import read_images
 from sitesynth.sampling import NOTHING, Solver, draw_scans, write_samples
 from sitesynth.settings import SamplingSettings
 from sitesynth.volumes import read_volume
+from sitesynth.wanted import Wanted
 from tests.unit.tiny_models import TINY_COVARIATES, tiny_generator
 
 
@@ -36,16 +38,21 @@ def export(
     asked: Mapping[str, str] = NOTHING,
 ) -> list[str]:
     """Draw scans and return the names of the files."""
+    return export_wanted(folder, generator, [Wanted(label, asked)] * count, seed=seed)
+
+
+def export_wanted(
+    folder: Path, generator: Generator, wanted: Sequence[Wanted], *, seed: int = 1
+) -> list[str]:
+    """Draw the wanted scans and return the names of the files."""
     export_scans(
         folder,
         generator,
-        label=label,
-        count=count,
+        wanted,
         seed=seed,
         solver=SOLVER,
         bundle_digest="d1",
         on_scan=lambda number: None,
-        asked=asked,
     )
     return sorted(path.name for path in folder.iterdir())
 
@@ -131,6 +138,55 @@ def test_a_covariate_that_was_not_learned_leaves_no_folder(tmp_path: Path) -> No
     with pytest.raises(SitesynthError, match=r"from 20 to 80, not '200'"):
         export(tmp_path / "drawn", told, asked={"age": "200"})
     assert not (tmp_path / "drawn").exists()
+
+
+def test_a_scan_of_a_table_depends_on_its_own_row_only(tmp_path: Path) -> None:
+    """To the byte: what stands beside it, of its class or another, changes nothing."""
+    told = tiny_generator((8, 8, 4), covariates=TINY_COVARIATES)
+    old, young = Wanted("mutant", {"age": "60"}), Wanted("mutant", {"age": "30", "sex": "F"})
+    export_wanted(tmp_path / "many", told, [old, Wanted("wildtype"), young, *[old] * 8])
+    export_wanted(tmp_path / "two", told, [old, young])
+
+    alone = [path for path in (tmp_path / "two").iterdir() if "mutant" in path.name]
+    assert len(alone) == 2 * 2 * 2
+    assert all(path.read_bytes() == (tmp_path / "many" / path.name).read_bytes() for path in alone)
+    said = json.loads((tmp_path / "many/alder-mutant-00001_t1.json").read_text())
+    assert said["covariates"] == {"age": "30", "sex": "F"}
+
+
+def test_rows_of_a_class_are_the_scans_of_its_count(generator: Generator, tmp_path: Path) -> None:
+    """A table that asks for a class alone draws what --label and --count draw."""
+    export_wanted(tmp_path / "table", generator, [Wanted("wildtype"), Wanted("mutant")])
+    names = export(tmp_path / "count", generator)
+
+    assert all(
+        (tmp_path / "count" / name).read_bytes() == (tmp_path / "table" / name).read_bytes()
+        for name in names
+    )
+
+
+def test_a_channel_that_is_not_wanted_has_no_file(tmp_path: Path, rng: torch.Generator) -> None:
+    """The generator is told, and so draws another scan; the same folder goes on."""
+    generator = tiny_generator((8, 8, 4), (2.0, 2.0, 5.0))
+    for weights in generator.flow.parameters():
+        # Untrained, a flow minds no condition.
+        weights.data += 0.1 * torch.randn(weights.shape, generator=rng)
+    without = [Wanted("mutant", missing=("mask",)), Wanted("mutant")]
+    names = export_wanted(tmp_path / "drawn", generator, without)
+    said = json.loads((tmp_path / "drawn/alder-mutant-00000_t1.json").read_text())
+    export(tmp_path / "whole", generator)
+    drawn, whole = (
+        read_volume(tmp_path / folder / "alder-mutant-00000_t1.nii.gz").voxels
+        for folder in ("drawn", "whole")
+    )
+
+    assert [name for name in names if name.startswith("alder-mutant-00000")] == [
+        "alder-mutant-00000_t1.json",
+        "alder-mutant-00000_t1.nii.gz",
+    ]
+    assert said["missing"] == ["mask"]
+    assert not np.array_equal(drawn, whole)
+    assert export_wanted(tmp_path / "drawn", generator, without) == names
 
 
 def test_an_interrupted_draw_goes_on_to_the_same_files(

@@ -26,6 +26,7 @@ from sitesynth.registry.packaging import Contents
 from sitesynth.registry.versions import Submission, folder_of, register
 from sitesynth.sampling import Solver
 from sitesynth.serving import _load_pyfunc
+from sitesynth.wanted import Wanted
 from tests.unit.tiny_models import (
     tiny_ensemble,
     tiny_generator,
@@ -94,8 +95,7 @@ def test_a_generator_gives_the_files_that_sample_writes(tmp_path: Path) -> None:
     export_scans(
         tmp_path / "drawn",
         generator,
-        label="mutant",
-        count=3,
+        [Wanted("mutant")] * 3,
         seed=7,
         solver=Solver("euler", num_steps=1, guidance=1.0, guidance_interval=(0.0, 1.0)),
         bundle_digest="",

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,14 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("folder", metavar="BUNDLE", type=FOLDER)
-@click.option("--label", required=True, help="The class to draw, e.g. mutant.")
-@click.option("--count", required=True, type=click.IntRange(min=1), help="How many scans.")
+@click.option("--label", help="The class to draw, e.g. mutant.")
+@click.option("--count", type=click.IntRange(min=1), help="How many scans.")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="Instead of --label and --count: a CSV or TSV with a row for each wanted scan. Columns: "
+    "label, covariates (an empty cell is unknown), has_<channel> (true or false).",
+)
 @click.option("--seed", required=True, type=int, help="With a study's seed: the study's scans.")
 @click.option(
     "--out", required=True, type=FOLDER, help="A new folder; after an interruption, the same."
@@ -131,8 +138,9 @@ def verify(folder: Path, *, public_key: str | None, as_json: bool) -> None:
 def sample(
     folder: Path,
     *,
-    label: str,
-    count: int,
+    label: str | None,
+    count: int | None,
+    table: Path | None,
     seed: int,
     out: Path,
     covariates: tuple[str, ...],
@@ -154,13 +162,28 @@ def sample(
     Example:
       sitesynth sample bundles/alder --label mutant --count 4 --seed 1 --out drawn
       sitesynth sample bundles/alder --label mutant --count 4 --seed 1 --out old --covariate age=70
+      sitesynth sample bundles/alder --table wanted.csv --seed 1 --out wanted
     """  # noqa: D301
     key, asked = _key_of(public_key), _asked_by(covariates)
     from sitesynth.exports import export_scans  # noqa: PLC0415
     from sitesynth.generators.bundle import bundle_digest, read_bundle  # noqa: PLC0415
     from sitesynth.sampling import Solver  # noqa: PLC0415
+    from sitesynth.wanted import Wanted, read_wanted  # noqa: PLC0415
 
+    if table is not None and (label is not None or count is not None or asked):
+        raise SitesynthError(
+            f"--table {table} says class, number and covariates of every scan; leave --label, "
+            "--count and --covariate out, or the table."
+        )
     generator = read_bundle(folder, public_key=key)
+    if table is not None:
+        wanted = read_wanted(table, generator.config)
+    elif label is not None and count is not None:
+        wanted = [Wanted(label, asked)] * count
+    else:
+        raise SitesynthError(
+            "say which scans are wanted: --label and --count, or --table with a row for each."
+        )
     knobs: dict[str, Any] = {
         "sampler": sampler,
         "num_steps": num_steps,
@@ -177,19 +200,18 @@ def sample(
         solver = replace(study, **given)
     else:
         solver = Solver(**given)
-    with show_progress(count, f"draw {label}") as show:
+    with show_progress(len(wanted), f"draw {label or table}") as show:
         export_scans(
             out,
             generator,
-            label=label,
-            count=count,
+            wanted,
             seed=seed,
             solver=solver,
             bundle_digest=bundle_digest(folder),
             on_scan=lambda number: show(number, {}),
-            asked=asked,
         )
-    click.echo(f"{out}: scans of {label} by the generator of {generator.config.site}: {count}")
+    for name, number in Counter(one.label for one in wanted).items():
+        click.echo(f"{out}: scans of {name} by the generator of {generator.config.site}: {number}")
 
 
 def _asked_by(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -188,3 +188,55 @@ def test_a_covariate_that_is_asked_for_is_in_the_sidecar(tmp_path: Path) -> None
     assert run("sample", bundle, *draw, *asked, "--out", tmp_path / "drawn") == 0
     said = json.loads((tmp_path / "drawn/alder-mutant-00000_t1.json").read_text())
     assert said["covariates"] == {"age": "60", "sex": ""}
+
+
+def test_a_table_draws_a_scan_per_row_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ages as asked; sexes, which no column asks for, as they occur at the site."""
+    told = tiny_generator((8, 8), covariates=TINY_COVARIATES)
+    bundle = write_tiny_bundle(tmp_path / "alder", told)
+    (tmp_path / "wanted.csv").write_text("label,age\nmutant,60\nwildtype,70\nmutant,\n")
+    draw = ("sample", bundle, "--table", tmp_path / "wanted.csv", "--seed", 3, "--params", PARAMS)
+
+    assert run(*draw, "--out", tmp_path / "drawn") == 0
+    assert "scans of mutant by the generator of alder: 2" in capsys.readouterr().out
+    said = {
+        path.name: json.loads(path.read_text())["covariates"]
+        for path in sorted((tmp_path / "drawn").glob("*_t1.json"))
+    }
+    assert {name: words["age"] for name, words in said.items()} == {
+        "alder-mutant-00000_t1.json": "60",
+        "alder-mutant-00001_t1.json": "",
+        "alder-wildtype-00000_t1.json": "70",
+    }
+    assert {words["sex"] for words in said.values()} <= {"F", "M"}
+
+    before = {path: path.read_bytes() for path in (tmp_path / "drawn").iterdir()}
+    (tmp_path / "drawn/alder-mutant-00001_t1.png").unlink()
+    assert run(*draw, "--out", tmp_path / "drawn") == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "drawn").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--table", "wanted.csv", "--label", "mutant"], "leave --label, --count and --covariate"),
+        (["--label", "mutant"], "say which scans are wanted: --label and --count, or --table"),
+        (["--table", "wanted.csv"], "wanted.csv asks for what cannot be drawn, so nothing was"),
+    ],
+)
+def test_what_is_wanted_is_said_once_and_can_be_drawn(
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("wanted.csv").write_text("label\nmutant\nmutated\n")
+
+    assert run("sample", bundle, *options, "--seed", 3, "--out", "drawn", "--params", PARAMS) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("drawn").exists()
