@@ -22,7 +22,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,14 @@ from typing import Annotated, Any, get_type_hints
 from sitesynth.errors import MissingInputError, SitesynthError, TrainingError
 from sitesynth.processes import Processes
 from sitesynth.settings import Settings, load_settings
-from sitesynth.storage import digest_of, digest_of_file, told, write_json
+from sitesynth.storage import (
+    digest_of,
+    digest_of_file,
+    dvc_digest,
+    dvc_digest_of_file,
+    told,
+    write_json,
+)
 from sitesynth.tracking import Run, Silent, record_run
 
 
@@ -117,6 +124,20 @@ def digest_of_input(path: Path) -> str:
     return digest_of(marks)
 
 
+def digest_of_outputs(paths: Iterable[Path]) -> str:
+    """Return a digest of what a stage wrote: `LockedStage.made` of what DVC will say of it.
+
+    By it the report finds the run that made a figure. Large volumes are read once more, as DVC
+    does; that is little beside having made them.
+    """
+    return digest_of(
+        {
+            path.as_posix(): dvc_digest(path) if path.is_dir() else dvc_digest_of_file(path)
+            for path in paths
+        }
+    )
+
+
 def main(run: Callable[..., None], argv: Sequence[str] | None = None) -> None:
     """Run a stage from the command line; an error of ours, or of a file, has exit code 2."""
     try:
@@ -178,6 +199,7 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
         seconds = time.monotonic() - started
         tracked.log_metrics({"stage_seconds": seconds})
         processor = processor_seconds() - spent
+        tracked.set_tags({"made": digest_of_outputs([arguments[n] for n in stage.outputs])})
     timing = {"seconds": seconds, "processor": processor, "accelerator": has_accelerator()}
     write_json(TIMINGS / f"{name_of(run)}@{item}.json", timing)
 

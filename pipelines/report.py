@@ -1,6 +1,9 @@
 """Put every result of the study on one page."""
 
+from pathlib import Path
+
 from pipelines._stage import In, Measured, main
+from sitesynth.lockfile import read_lock
 from sitesynth.reports.page import render_page
 from sitesynth.reports.run_links import links_of
 from sitesynth.reports.sections import build_page
@@ -15,6 +18,9 @@ from sitesynth.settings import (
 )
 from sitesynth.storage import write_text
 from sitesynth.tracking import Run, git_commit
+
+
+LOCK = Path("dvc.lock")
 
 
 def run(
@@ -80,7 +86,8 @@ def run(
         bundles=bundles,
     )
     built = build_page(described, found)
-    write_text(page, render_page(built, runs=links_of(built)))
+    # Not an input: DVC has written what it says of the stages before this one.
+    write_text(page, render_page(built, runs=links_of(built, read_lock(LOCK))))
     tracked.log_file(page, folder="")
 
 

@@ -12,10 +12,10 @@ from typing import Any, Final, final
 
 from ruamel.yaml import YAML
 
-from sitesynth.storage import dvc_digest, dvc_digest_of_file
+from sitesynth.storage import digest_of, dvc_digest, dvc_digest_of_file
 
 
-__all__ = ["Change", "LockedStage", "Workspace", "closure", "read_lock"]
+__all__ = ["Change", "LockedStage", "Workspace", "closure", "items_of", "read_lock"]
 
 CODE: Final = ("src/", "pipelines/")
 """Where dependencies are code; all others are data."""
@@ -33,6 +33,11 @@ class LockedStage:
     params: Mapping[str, Any]
     """Value by dotted key of params.yaml."""
     outs: Mapping[str, str]
+
+    @property
+    def made(self) -> str:
+        """Digest of all that it made; its MLflow run bears the same as the tag `made`."""
+        return digest_of(dict(self.outs))
 
 
 @final
@@ -75,6 +80,11 @@ def closure(lock: Mapping[str, LockedStage], stage: str) -> list[str]:
         for upstream in closure(lock, name)
     }
     return [*found, stage]
+
+
+def items_of(lock: Mapping[str, LockedStage], stage: str) -> list[str]:
+    """Return a stage as dvc.lock names it: itself, or all items of its matrix, by name."""
+    return sorted(name for name in lock if stage in {name, name.partition("@")[0]})
 
 
 @final

@@ -3,8 +3,9 @@
 One experiment per study. In it one parent run, the study itself, and below that one run per stage
 instance, named as DVC names it (`train_autoencoder@alder`); below a stage's, the runs that it
 reports as parts of itself, such as trials. A stage's newest finished run carries
-the tag `current = true`, so that the filter `tags.current = "true"` shows what `dvc.lock`
-describes.
+the tag `current = true`, so that the filter `tags.current = "true"` shows what was run last. A
+finished run says by the tag `made` what it wrote, as a digest that dvc.lock gives too; of those
+that wrote the same, the newest carries `made_last = true`: it is the one whose files lie there.
 
 The only module that imports mlflow.
 """
@@ -194,12 +195,17 @@ class Mlruns:
         runs = _search(self.client, self.experiment_of(study), current="true")
         return sorted((run.data.tags["dvc_stage"], dict(run.data.params)) for run in runs)
 
-    def finished_runs(self, study: str) -> list[tuple[str, str, str]]:
-        """Return stage, id and git commit of every stage's newest finished run, by stage."""
-        runs = _search(self.client, self.experiment_of(study), current="true")
-        return sorted(
-            (run.data.tags["dvc_stage"], run.info.run_id, run.data.tags["commit"]) for run in runs
-        )
+    def run_that_made(self, study: str, stage: str, made: str) -> tuple[str, str] | None:
+        """Return id and git commit of the run whose files lie there; None if it is not here.
+
+        Args:
+            study: The study.
+            stage: As DVC names it: `evaluate@synthetic`.
+            made: What it wrote; see `lockfile.LockedStage.made`.
+        """
+        wanted = {"dvc_stage": stage, "made": made, "made_last": "true"}
+        found = _search(self.client, self.experiment_of(study), **wanted)
+        return (found[0].info.run_id, found[0].data.tags["commit"]) if found else None
 
     @staticmethod
     def _locked() -> AbstractContextManager[None]:
@@ -349,10 +355,16 @@ class _Copy:
         shutil.rmtree(self.folder)
 
     def _become_current(self) -> None:
-        names = {"dvc_stage": self.stage, "current": "true"}
-        for older in _search(self.client, self.experiment, **names):
-            self.client.set_tag(older.info.run_id, "current", "false")
-        self.client.set_tag(self.run, "current", "true")
+        made = self.client.get_run(self.run).data.tags.get("made")
+        self._become_only("current", dvc_stage=self.stage)
+        if made is not None:
+            self._become_only("made_last", dvc_stage=self.stage, made=made)
+
+    def _become_only(self, tag: str, **among: str) -> None:
+        """Let this run alone bear a tag among those that bear some others."""
+        for older in _search(self.client, self.experiment, **among, **{tag: "true"}):
+            self.client.set_tag(older.info.run_id, tag, "false")
+        self.client.set_tag(self.run, tag, "true")
 
 
 def _experiment_of(client: MlflowClient, study: str) -> str:

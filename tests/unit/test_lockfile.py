@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sitesynth.lockfile import Change, Workspace, closure, read_lock
+from pipelines._stage import digest_of_outputs
+from sitesynth.lockfile import Change, Workspace, closure, items_of, read_lock
 
 
 # Of a file "x = 1\n", and of a folder whose one file, a, says "scan".
@@ -89,3 +90,25 @@ def test_a_folder_is_known_by_its_names_and_contents(root: Path) -> None:
     made = read_lock(root / "dvc.lock")["train@alder"]
 
     assert list(Workspace(root).changes(made)) == [Change("data", "data/splits/alder.csv")]
+
+
+def test_a_stage_says_of_its_outputs_what_dvc_does(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digest by which a run is found is that of the files, whoever computes it."""
+    monkeypatch.chdir(root)
+    Path("data/acquired/alder").mkdir(parents=True)
+    Path("data/acquired/alder/a").write_text("scan")
+    made = read_lock(Path("dvc.lock"))["acquire@alder"].made
+
+    assert digest_of_outputs([Path("data/acquired/alder")]) == made
+    Path("data/acquired/alder/a").write_text("another scan")
+    assert digest_of_outputs([Path("data/acquired/alder")]) != made
+
+
+def test_a_stage_without_an_item_is_all_its_items(root: Path) -> None:
+    lock = read_lock(root / "dvc.lock")
+
+    assert items_of(lock, "train") == items_of(lock, "train@alder") == ["train@alder"]
+    assert items_of(lock, "split") == ["split"]
+    assert items_of(lock, "trai") == []

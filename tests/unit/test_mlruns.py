@@ -248,3 +248,29 @@ def test_a_database_that_was_deleted_is_noticed(
     monkeypatch.setenv("SITESYNTH_MLRUNS", str(tmp_path))
 
     assert not mlruns.is_there()
+
+
+def test_one_run_made_what_lies_there(mlruns: Mlruns) -> None:
+    """The newest of those that made the same; another one, if what lies there is another again."""
+    for made in ("one", "two", "one", "one"):
+        with record_run(
+            "train", "elm", study="made", params={}, inputs={}, tags={"site": "elm"}
+        ) as run:
+            run.set_tags({"made": made})
+    with record_run(
+        "train", "fir", study="made", params={}, inputs={}, tags={"site": "fir"}
+    ) as run:
+        run.set_tags({"made": "one"})
+    mlruns.copy_journals()
+    newest_first = [run for run in stage_runs(mlruns, "made") if run.data.tags["site"] == "elm"]
+    ids = [run.info.run_id for run in newest_first]
+
+    assert mlruns.run_that_made("made", "train@elm", "one") == (
+        ids[0],
+        newest_first[0].data.tags["commit"],
+    )
+    assert mlruns.run_that_made("made", "train@elm", "two") == (
+        ids[2],
+        newest_first[2].data.tags["commit"],
+    )
+    assert mlruns.run_that_made("made", "train@elm", "three") is None

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import click
 
 from sitesynth.errors import SitesynthError
+from sitesynth.tracking import mlruns_folder
 
 
 __all__ = [
@@ -49,7 +50,7 @@ def compare(*, as_json: bool) -> None:
 @click.argument("stage")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(stage: str, *, as_json: bool) -> None:
-    """Print the newest finished MLflow run of a stage, as figures of the report name it.
+    """Print the MLflow run that made what dvc.lock says of a stage, as figures of the report do.
 
     STAGE is named as DVC does; without an item, all its items' runs are printed.
 
@@ -57,14 +58,30 @@ def runs(stage: str, *, as_json: bool) -> None:
     Example:
       sitesynth runs evaluate@synthetic
     """  # noqa: D301
+    from sitesynth.lockfile import items_of, read_lock  # noqa: PLC0415
     from sitesynth.mlruns import Mlruns  # noqa: PLC0415
     from sitesynth.reports.run_links import ADDRESS  # noqa: PLC0415
     from sitesynth.settings import load_settings  # noqa: PLC0415
 
     study = load_settings(Path("params.yaml")).study
+    lock = read_lock(Path("dvc.lock"))
+    names = items_of(lock, stage)
+    if not names:
+        raise SitesynthError(
+            f"dvc.lock has no finished stage '{stage}'. `dvc stage list` names the stages; "
+            f"`dvc repro {stage}` runs one."
+        )
     mlruns = Mlruns()
     mlruns.copy_journals()
     experiment = mlruns.experiment_of(study)
+    makers = {name: mlruns.run_that_made(study, name, lock[name].made) for name in names}
+    absent = [name for name, maker in makers.items() if maker is None]
+    if absent:
+        raise SitesynthError(
+            f"no run in {mlruns_folder()} made what dvc.lock says of {', '.join(absent)}: it was "
+            "made elsewhere, or before runs said what they made. `dvc repro -f -s STAGE` makes it "
+            "here."
+        )
     found = [
         {
             "stage": name,
@@ -72,14 +89,10 @@ def runs(stage: str, *, as_json: bool) -> None:
             "commit": commit,
             "url": f"{ADDRESS}/#/experiments/{experiment}/runs/{run}",
         }
-        for name, run, commit in mlruns.finished_runs(study)
-        if stage in {name, name.partition("@")[0]}
+        for name, maker in makers.items()
+        if maker is not None
+        for run, commit in [maker]
     ]
-    if not found:
-        raise SitesynthError(
-            f"study {study} has no finished run of '{stage}'. `dvc stage list` names the stages; "
-            f"`dvc repro {stage}` runs one."
-        )
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

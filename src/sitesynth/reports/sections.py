@@ -191,8 +191,9 @@ def _reproduction(study: Study, results: Results) -> Section:
         "reproduce",
         "How to reproduce it",
         "The same commit, study and kind of machine give the same numbers, times excepted. Below "
-        "each figure, a link leads to the newest finished MLflow run of the stage that made it; it "
-        "opens while `sitesynth ui` runs beside the study. `sitesynth runs STAGE` prints the same.",
+        "each figure, a link leads to the MLflow run that made it, found by a digest of what the "
+        "run wrote; it opens while `sitesynth ui` runs beside the study. `sitesynth runs STAGE` "
+        "prints the same.",
         [
             Listing("", commands),
             Items(

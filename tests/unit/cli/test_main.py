@@ -18,7 +18,7 @@ from sitesynth.registry.gates import Gate
 from sitesynth.registry.packaging import Contents
 from sitesynth.registry.promotion import champion_of
 from sitesynth.registry.versions import Submission, register
-from sitesynth.storage import write_text
+from sitesynth.storage import digest_of, write_text
 from sitesynth.tracking import record_run
 
 
@@ -59,10 +59,20 @@ def test_runs_of_a_stage_are_named_by_id_commit_and_address(
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SITESYNTH_RECORDER", "off")
-    for item in ("alder", "birch"):
-        with record_run("sample", item, study="phantom", params={}, inputs={}, tags={}):
-            pass
+    (tmp_path / "dvc.lock").write_text(
+        "stages:\n"
+        "  sample@alder: {outs: [{path: data/alder, md5: a}]}\n"
+        "  sample@birch: {outs: [{path: data/birch, md5: b}]}\n"
+        "  sample@cedar: {outs: [{path: data/cedar, md5: c}]}\n"
+    )
+    for item, digest in (("alder", "a"), ("birch", "b"), ("cedar", "before")):
+        with record_run("sample", item, study="phantom", params={}, inputs={}, tags={}) as told:
+            told.set_tags({"made": digest_of({f"data/{item}": digest})})
 
+    assert run("runs", "sample") == 2
+    assert "made what dvc.lock says of sample@cedar: it was made" in capsys.readouterr().err
+    lock = (tmp_path / "dvc.lock").read_text()
+    (tmp_path / "dvc.lock").write_text(lock[: lock.index("  sample@cedar")])
     assert run("runs", "sample", "--json") == 0
     both = json.loads(capsys.readouterr().out)
     assert [found["stage"] for found in both] == ["sample@alder", "sample@birch"]
@@ -70,7 +80,7 @@ def test_runs_of_a_stage_are_named_by_id_commit_and_address(
     assert run("runs", "sample@birch") == 0
     assert capsys.readouterr().out.count(both[1]["run"]) == 2
     assert run("runs", "sampel") == 2
-    assert "no finished run of 'sampel'" in capsys.readouterr().err
+    assert "dvc.lock has no finished stage 'sampel'" in capsys.readouterr().err
 
 
 def run(*argv: str) -> int:

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from ruamel.yaml import YAML
 
+from sitesynth.lockfile import read_lock
 from sitesynth.reports.findings import Finding, Verdict
 from sitesynth.reports.numbers import (
     show_interval,
@@ -21,7 +23,7 @@ from sitesynth.reports.page import Items, Page, Section, data_uri, render_page
 from sitesynth.reports.run_links import links_of, search_url
 from sitesynth.reports.sections import build_page
 from sitesynth.reports.study import Results, Study
-from tests.unit.reports.fake_study import fake_study, write_fake_results
+from tests.unit.reports.fake_study import TRAINING, fake_study, write_fake_results
 
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +51,8 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def html(study: Study, results: Results) -> str:
     """Return the page of the fabricated study."""
-    return render_page(build_page(study, results), runs={"compare": "runs/7"})
+    runs = {"compare": {"compare": "runs/7"}, "preprocess": {"a": "runs/8", "b": "runs/9"}}
+    return render_page(build_page(study, results), runs=runs)
 
 
 @pytest.fixture(scope="module")
@@ -137,35 +140,40 @@ def test_links_within_the_page_lead_somewhere(tags: Tags) -> None:
     assert {"answer", "results", "roc", "images", "training", "cost", "reproduce"} <= wanted
 
 
-def test_a_figure_links_to_its_run_if_there_is_one(tags: Tags) -> None:
-    """The stage `compare` was given an address, the others were not."""
+def test_a_figure_links_to_its_runs_if_there_are_any(tags: Tags) -> None:
+    """The stage `compare` was given an address, `preprocess` two, and the others none."""
     links = {attributes.get("href") for tag, attributes in tags.found if tag == "a"}
 
-    assert "runs/7" in links
+    assert {"runs/7", "runs/8", "runs/9"} <= links
+    assert "run train_autoencoder" in [text.strip() for text in tags.text]
 
 
-def test_every_figure_links_to_a_stage_that_there_is(study: Study, results: Results) -> None:
-    """As many links as figures, and no id, path or time that another clone would not have."""
+def test_every_figure_links_to_runs_of_the_committed_lock(study: Study, results: Results) -> None:
+    """Every figure has at least one, and no id, path or time that another clone would not have."""
     page = build_page(study, results)
-    links = links_of(page)
-    tags = Tags(render_page(page, runs=links))
+    links = links_of(page, read_lock(ROOT / "dvc.lock"))
+    figures = render_page(page, runs=links).split("<figure>")[1:]
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
-    followed = [a.get("href") for tag, a in tags.found if tag == "a" and a.get("class") == "run"]
 
-    assert len(followed) == len([tag for tag, _ in tags.found if tag == "figure"]) > 20
-    assert set(followed) == set(links.values())
+    assert len(figures) > 20
+    for figure in figures:
+        assert '<a class="run" href="http://127.0.0.1:5000/#/experiments/1/runs?' in figure
     assert {stage.partition("@")[0] for stage in links} <= set(stages)
+    assert set(links["train_diffusion"]) == {f"train_diffusion@{site}" for site in TRAINING}
 
 
-def test_a_link_asks_for_the_current_run_of_one_stage_or_of_all_its_items() -> None:
+def test_a_link_asks_for_the_run_that_made_what_the_lock_says() -> None:
     """As MLflow 3.17 reads its addresses; a shared filter is escaped whole."""
-    ordered = "orderByKey=tags.%60mlflow.runName%60&orderByAsc=true"
+    fragment = urlsplit(search_url("http://h", "7", "evaluate@synthetic", "c0ffee")).fragment
 
-    assert search_url("http://h", "7", "evaluate@synthetic") == (
-        "http://h/#/experiments/7/runs?searchFilter=tags.dvc_stage%20%3D%20%22evaluate%40synthetic"
-        f"%22%20and%20tags.current%20%3D%20%22true%22&{ordered}"
-    )
-    assert "=tags.stage%20%3D%20%22preprocess%22%20and" in search_url("h", "1", "preprocess")
+    assert urlsplit(fragment).path == "/experiments/7/runs"
+    assert dict(parse_qsl(urlsplit(fragment).query)) == {
+        "searchFilter": 'tags.dvc_stage = "evaluate@synthetic" and tags.made = "c0ffee" and '
+        'tags.made_last = "true"',
+        "orderByKey": "tags.`mlflow.runName`",
+        "orderByAsc": "true",
+    }
+    assert not set('"` @') & set(fragment)
 
 
 def test_no_patient_is_named(html: str, results: Results) -> None:
