@@ -5,18 +5,23 @@ Slow: some sixty processes. `make test-all` runs it.
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from ruamel.yaml import YAML
 
+from sitesynth.mlruns import Mlruns
+from sitesynth.reports.run_links import EXPERIMENT
 from tests.pipeline.tiny_study import shrink
 
 
@@ -122,6 +127,24 @@ def test_the_report_opens_without_a_network(study: Path) -> None:
 
     assert "centralized" in page
     assert 'src="http' not in page
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+def test_every_link_of_the_report_finds_one_run(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what DVC wrote into dvc.lock, and what the stages said to MLflow."""
+    monkeypatch.setenv("SITESYNTH_MLRUNS", str(study / "mlruns"))
+    mlruns = Mlruns()
+    mlruns.copy_journals()
+    page = (study / "results/report/index.html").read_text()
+    links = {unescape(link) for link in re.findall(r'<a class="run" href="([^"]+)"', page)}
+    asked = [dict(parse_qsl(urlsplit(urlsplit(link).fragment).query)) for link in links]
+
+    assert len(asked) > 20
+    assert page.count("<figure>") <= page.count('<a class="run"')
+    for query in asked:
+        assert len(mlruns.client.search_runs([EXPERIMENT], query["searchFilter"])) == 1
 
 
 def test_a_second_run_does_nothing(study: Path) -> None:
