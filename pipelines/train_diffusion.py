@@ -5,12 +5,7 @@ import os
 from pipelines._stage import In, Kept, Out, Scratch, main
 from sitesynth.cohorts.cells import NUMBERS
 from sitesynth.generators.diffusion import train_diffusion
-from sitesynth.generators.generator import (
-    GeneratorConfig,
-    read_autoencoder,
-    read_generator,
-    write_flow,
-)
+from sitesynth.generators.generator import GeneratorConfig, read_autoencoder, write_flow
 from sitesynth.generators.latents import read_scale
 from sitesynth.generators.private_gradients import PRIVATE_FILE, describe_training
 from sitesynth.history import History
@@ -100,7 +95,7 @@ def run(
     tracked.log_metrics(
         {f"{s}_{at}{name}": v for s, told in losses.items() for name, v in told.items()}
     )
-    log_samples(tracked, read_generator(encoder, model), seed=seed)
+    log_samples(tracked, trained, seed=seed)
 
 
 def _count_unknown(config: GeneratorConfig, training: ImageSet) -> dict[str, float]:

@@ -17,8 +17,9 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 import torch.distributed as dist
@@ -44,10 +45,13 @@ __all__ = [
     "channels_last",
     "check_compiler",
     "joined",
+    "judge_by",
     "learning_rate_at",
     "optimizers_of",
     "train",
 ]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 Losses = Mapping[str, Tensor]
 """What a step measures; the one named `loss` is minimized."""
@@ -241,6 +245,42 @@ class Choice:
         self.weights = {
             name.removeprefix("weights/"): value for name, value in state.items() if name != "told"
         }
+
+
+def judge_by(
+    model: Network,
+    measure: Callable[[Network], Mapping[str, float]],
+    *,
+    num_held_out: int,
+    site: str,
+    knob: str,
+    processes: Processes,
+) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
+    """Return the judge of a `Choice`: it puts weights into a copy of the model, and measures that.
+
+    Args:
+        model: The model that is trained, on its device.
+        measure: Returns the held-out losses of the copy, which is in evaluation mode.
+        num_held_out: Scans there are to measure by.
+        site: Whose they are.
+        knob: What asks for looks; named if there is no scan.
+        processes: Those that train the model together, and have to choose alike.
+
+    Raises:
+        TrainingError: If there is nothing to choose by.
+    """
+    if not num_held_out:
+        raise TrainingError(
+            f"{site} has no validation scan to choose weights by; set split.validation_fraction "
+            f"above 0, or {knob} to null."
+        )
+    judged = deepcopy(model).eval()
+
+    def judge(weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        judged.load_state_dict(weights)
+        return agreed(processes, measure(judged))
+
+    return judge
 
 
 def train(

@@ -19,8 +19,7 @@ Before the network's first convolution, patches of voxels are folded into channe
 Axes: n = scans, c = channels (sequences, then mask), k = latent channels, then the grid.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import final
@@ -30,7 +29,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sitesynth import seeds
-from sitesynth.errors import TrainingError
 from sitesynth.generators.patches import fold, unfold
 from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
@@ -38,7 +36,7 @@ from sitesynth.networks import AutoencoderKL
 from sitesynth.processes import ALONE, Processes
 from sitesynth.settings import AutoencoderSettings, ComputeSettings
 from sitesynth.tracking import OnStep
-from sitesynth.training import Choice, agreed, autocast, best_device, channels_last, train
+from sitesynth.training import Choice, autocast, best_device, channels_last, judge_by, train
 
 
 __all__ = [
@@ -294,7 +292,14 @@ def train_autoencoder(
     choice = None
     if settings.validate_every is not None and held_out is not None:
         choice = Choice(
-            _judge(model, held_out, site=site, processes=processes),
+            judge_by(
+                model,
+                lambda judged: {"validation_loss": held_out_error(judged, held_out)},
+                num_held_out=len(held_out),
+                site=site,
+                knob="autoencoder.validate_every",
+                processes=processes,
+            ),
             every=settings.validate_every,
             patience=settings.patience_looks,
         )
@@ -339,24 +344,6 @@ def train_autoencoder(
     if choice is not None:
         model.load_state_dict(choice.weights)
     return model.cpu()
-
-
-def _judge(
-    model: Autoencoder, held_out: ImageSet, *, site: str, processes: Processes
-) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
-    """Return what tells the error of a network's weights on held-out scans."""
-    if not len(held_out):
-        raise TrainingError(
-            f"{site} has no validation scan to choose the autoencoder's weights by; set "
-            "split.validation_fraction above 0, or autoencoder.validate_every to null."
-        )
-    judged = deepcopy(model).eval()
-
-    def judge(weights: Mapping[str, Tensor]) -> Mapping[str, float]:
-        judged.load_state_dict(weights)
-        return agreed(processes, {"validation_loss": held_out_error(judged, held_out)})
-
-    return judge
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """Training a site's flow over its latents, which completes its generator."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -37,10 +36,10 @@ from sitesynth.tracking import OnStep
 from sitesynth.training import (
     Average,
     Choice,
-    agreed,
     autocast,
     best_device,
     check_compiler,
+    judge_by,
     train,
 )
 
@@ -132,8 +131,23 @@ def train_flow(
     average = Average(model, settings.ema_decay)
     choice = None
     if settings.validate_every is not None and held_out is not None:
+        found, known, told = held_out
+
+        def measure(judged: Denoiser) -> dict[str, float]:
+            losses = held_out_losses(judged, found, known, scale, values=told, seed=seed, site=site)
+            mean = sum(losses.values()) / len(losses)
+            named = {f"validation_loss_at_{time}": value for time, value in losses.items()}
+            return {"validation_loss": mean} | named
+
         choice = Choice(
-            _judge(model, held_out, scale, seed=seed, site=site, processes=processes),
+            judge_by(
+                model,
+                measure,
+                num_held_out=len(known),
+                site=site,
+                knob="diffusion.validate_every",
+                processes=processes,
+            ),
             every=settings.validate_every,
             patience=settings.patience_looks,
         )
@@ -197,34 +211,6 @@ def train_flow(
     )
     model.load_state_dict(average.weights if choice is None else choice.weights)
     return model.cpu()
-
-
-def _judge(
-    model: Denoiser,
-    held_out: HeldOut,
-    scale: LatentScale,
-    *,
-    seed: int,
-    site: str,
-    processes: Processes,
-) -> Callable[[Mapping[str, Tensor]], Mapping[str, float]]:
-    """Return what tells the loss of a network's weights on held-out scans, by noise level."""
-    latents, labels, values = held_out
-    if not len(labels):
-        raise TrainingError(
-            f"{site} has no validation scan to choose the flow's weights by; set "
-            "split.validation_fraction above 0, or diffusion.validate_every to null."
-        )
-    judged = deepcopy(model).eval()
-
-    def judge(weights: Mapping[str, Tensor]) -> Mapping[str, float]:
-        judged.load_state_dict(weights)
-        told = held_out_losses(judged, latents, labels, scale, values=values, seed=seed, site=site)
-        mean = sum(told.values()) / len(told)
-        named = {f"validation_loss_at_{time}": value for time, value in told.items()}
-        return agreed(processes, {"validation_loss": mean} | named)
-
-    return judge
 
 
 def train_diffusion(

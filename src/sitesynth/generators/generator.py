@@ -49,10 +49,15 @@ PRESENCE = "has_"
 SCHEMA: Final = 4
 """Of config.json; 1 to 3 were of networks without hints (ADR 54), that none can read now."""
 
-UNSAID_LOOKS: Final[Mapping[str, None]] = {"validate_every": None, "patience_looks": None}
-UNSAID_SCORE: Final = {"label_score": False}
-"""Knobs of a section that the file is silent about where they are what they were in every bundle
-before there was a choice."""
+UNSAID_OF_THE_AUTOENCODER: Final[Mapping[str, object]] = {
+    "validate_every": None,
+    "patience_looks": None,
+}
+"""Knobs that the file is silent about where they have these values, as every bundle had before
+there was a choice."""
+
+UNSAID_OF_THE_FLOW: Final[Mapping[str, object]] = {"label_score": False}
+"""Likewise, of the flow."""
 
 Small = Annotated[int, Field(gt=0, le=4096)]
 
@@ -93,20 +98,20 @@ class GeneratorConfig(Section):
     @field_validator("autoencoder", mode="before")
     @classmethod
     def _unsaid_of_the_autoencoder(cls, told: object) -> object:
-        return {**UNSAID_LOOKS, **told} if isinstance(told, Mapping) else told
+        return {**UNSAID_OF_THE_AUTOENCODER, **told} if isinstance(told, Mapping) else told
 
     @field_validator("diffusion", mode="before")
     @classmethod
     def _unsaid_of_the_flow(cls, told: object) -> object:
-        return {**UNSAID_SCORE, **told} if isinstance(told, Mapping) else told
+        return {**UNSAID_OF_THE_FLOW, **told} if isinstance(told, Mapping) else told
 
     @field_serializer("autoencoder")
     def _said_of_the_autoencoder(self, settings: AutoencoderSettings) -> dict[str, Any]:
-        return _without(UNSAID_LOOKS, settings.model_dump(mode="json"))
+        return _without(UNSAID_OF_THE_AUTOENCODER, settings.model_dump(mode="json"))
 
     @field_serializer("diffusion")
     def _said_of_the_flow(self, settings: DiffusionSettings) -> dict[str, Any]:
-        return _without(UNSAID_SCORE, settings.model_dump(mode="json"))
+        return _without(UNSAID_OF_THE_FLOW, settings.model_dump(mode="json"))
 
     @model_validator(mode="after")
     def _covariates_are_those_of_the_flow(self) -> Self:
