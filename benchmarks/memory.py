@@ -29,7 +29,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional
 
-from sitesynth.generators.autoencoder import Autoencoder, reconstruction_error
+from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.autoencoder_training import reconstruction_error
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.settings import Settings, load_settings
 from sitesynth.training import optimizers_of

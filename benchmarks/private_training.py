@@ -29,7 +29,7 @@ from benchmarks.held_out import HeldOut, draw_cohort
 from benchmarks.variants import external_auc
 from sitesynth import seeds
 from sitesynth.classifiers.training import examples_of
-from sitesynth.generators.autoencoder import train_autoencoder
+from sitesynth.generators.autoencoder_training import train_autoencoder
 from sitesynth.generators.latents import encode_scans, measure_scale
 from sitesynth.generators.phantoms import MUTANT_FRACTION, NOBODY, draw_phantoms
 from sitesynth.images import ImageSet

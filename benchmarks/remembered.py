@@ -31,7 +31,7 @@ from sitesynth.audits import describe_synthetic
 from sitesynth.cohorts.splits import draw_validation
 from sitesynth.described import describe_real
 from sitesynth.features import extractor_for
-from sitesynth.generators.autoencoder import train_autoencoder
+from sitesynth.generators.autoencoder_training import train_autoencoder
 from sitesynth.generators.label_scores import as_told
 from sitesynth.images import ImageSet, read_images
 from sitesynth.privacy.audit import audit_privacy

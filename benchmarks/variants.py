@@ -32,7 +32,8 @@ from sitesynth import seeds
 from sitesynth.classifiers.network import build_classifier
 from sitesynth.classifiers.training import Examples, examples_of, predict, train_on
 from sitesynth.evaluation.metrics import auc
-from sitesynth.generators.autoencoder import Autoencoder, train_autoencoder
+from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.autoencoder_training import train_autoencoder
 from sitesynth.generators.generator import Generator
 from sitesynth.generators.phantoms import NOBODY, draw_phantoms
 from sitesynth.images import ImageSet, read_images

@@ -2,7 +2,7 @@
 
 from pipelines._stage import In, Out, Scratch, main
 from sitesynth import seeds
-from sitesynth.generators.autoencoder import train_autoencoder
+from sitesynth.generators.autoencoder_training import train_autoencoder
 from sitesynth.generators.latents import encode_scans, measure_scale, write_scale
 from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.history import History

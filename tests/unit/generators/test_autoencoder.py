@@ -5,11 +5,10 @@ import torch
 from torch import nn
 
 from sitesynth import seeds
-from sitesynth.generators.autoencoder import (
-    Autoencoder,
+from sitesynth.generators.autoencoder import Autoencoder, neighbourhoods
+from sitesynth.generators.autoencoder_training import (
     hide_channels,
     mirror_some,
-    neighbourhoods,
     reconstruction_error,
 )
 from sitesynth.generators.patches import unfold

@@ -8,7 +8,8 @@ import torch
 
 from sitesynth import seeds, training
 from sitesynth.errors import TrainingError
-from sitesynth.generators.autoencoder import Autoencoder, held_out_error, train_autoencoder
+from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.autoencoder_training import held_out_error, train_autoencoder
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.settings import AutoencoderSettings
 from tests.unit.generators.tiny_generator import PLAIN
@@ -136,6 +137,6 @@ def test_an_error_counts_every_scan_alike_whatever_is_decoded_at_once(
     model, _ = fit(scans, every=LOOK_EVERY, patience=1)
     held_out = scans.in_split("validation")
     whole = held_out_error(model, held_out)
-    monkeypatch.setattr("sitesynth.generators.autoencoder.LOOK_AT", 5 * 256)
+    monkeypatch.setattr("sitesynth.generators.autoencoder_training.LOOK_AT", 5 * 256)
 
     assert held_out_error(model, held_out) == pytest.approx(whole, rel=1e-5)

@@ -1,6 +1,6 @@
 """A generator of small pictures, trained in a second, for what a flow is told beside the label."""
 
-from sitesynth.generators.autoencoder import train_autoencoder
+from sitesynth.generators.autoencoder_training import train_autoencoder
 from sitesynth.generators.descriptions import Bounds
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import Generator
