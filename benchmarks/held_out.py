@@ -46,7 +46,7 @@ class HeldOut:
 
     def distances_to_training(self) -> str:
         """Return KID and FID of the training scans, with their intervals, as cells of a row."""
-        return self._distances(self.training.features, self.training.patients)
+        return self.distances_of(self.training.features, self.training.patients)
 
     def distances_to(self, synthetic: ImageSet) -> str:
         """Return those of synthetic scans, as if they lacked the sequences that held-out ones lack.
@@ -55,14 +55,15 @@ class HeldOut:
             synthetic: Scans with every channel.
         """
         described = describe_real(synthetic)
-        return self._distances(self.lacking_alike(described.features), described.patients)
+        return self.distances_of(self.lacking_alike(described.features), described.patients)
 
     def lacking_alike(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Hide of features what the held-out scans lack, scan by scan, over and over again."""
         lacking = np.resize(self.scans.presence, (len(features), self.scans.presence.shape[1]))
         return self.extractor.hide(features, lacking)
 
-    def _distances(self, features: np.ndarray, patients: Sequence[str]) -> str:
+    def distances_of(self, features: Float[np.ndarray, "n d"], patients: Sequence[str]) -> str:
+        """Return those of scans that are described already, and lack what they may."""
         told = measure_distances(
             self.scale.standardize(self.scans.features),
             self.scale.standardize(features),

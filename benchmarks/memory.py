@@ -10,7 +10,8 @@ steps are also taken for real, and its allocator is asked.
 Computed is the peak of one step: weights, gradients, both optimizers' states, what the way back
 needs, and the flow's three copies of its weights (the average, the best look, and the network that
 looks). A gigabyte or two for the driver and for workspaces of convolutions comes on top, so a card
-is said to do if `HEADROOM_GIB` are left. A minute.
+is said to do if `HEADROOM_GIB` are left. A discriminator (ADR 62) is not counted: MemTracker cannot
+follow a network that is called with its weights held still. A minute.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional
 
 from sitesynth.generators.autoencoder import Autoencoder
-from sitesynth.generators.autoencoder_training import reconstruction_error
+from sitesynth.generators.autoencoder_training import reconstruction_error, texture_error
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.settings import Settings, load_settings
 from sitesynth.training import optimizers_of
@@ -178,7 +179,10 @@ def _autoencoder(study: Settings, at_once: int) -> tuple[Autoencoder, Callable[[
         mean, std = model.encode(images, presence)
         decoded = model.decode(mean + std * torch.randn_like(mean))
         kl = (mean.float().square() + std.float().square() - 2 * std.float().log()).mean()
-        return reconstruction_error(decoded.float(), images, presence) + 1e-6 * kl
+        loss = reconstruction_error(decoded.float(), images, presence) + 1e-6 * kl
+        if study.autoencoder.perceptual is not None:
+            loss = loss + texture_error(decoded.float(), images, presence)
+        return loss
 
     return model, loss_of
 

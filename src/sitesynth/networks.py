@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
-__all__ = ["AutoencoderKL", "DenseNet", "hidden"]
+__all__ = ["AutoencoderKL", "DenseNet", "PatchAdversarialLoss", "PatchDiscriminator", "hidden"]
 
 NOT_FOR_NETWORKS = (
     "matplotlib",
@@ -40,5 +40,7 @@ def hidden(names: Sequence[str]) -> Iterator[None]:
 
 
 with hidden(NOT_FOR_NETWORKS):
+    from monai.losses.adversarial_loss import PatchAdversarialLoss
     from monai.networks.nets.autoencoderkl import AutoencoderKL
     from monai.networks.nets.densenet import DenseNet
+    from monai.networks.nets.patchgan_discriminator import PatchDiscriminator

@@ -6,9 +6,9 @@ k). So a resumed run needs no generator's state, and takes the very steps an und
 A step's loss may come in parts, whose gradients are added up: parts of a batch that is too large
 for the memory, and shares of it that several processes compute (`sitesynth.processes`).
 
-Resuming is exact: weights, averaged weights, the best ones so far, the optimizers' moments and the
-step's number are kept; the learning rate is a function of the step. A checkpoint is a safetensors
-file, written whole.
+Resuming is exact: weights, an opponent's too, averaged weights, the best ones so far, the
+optimizers' moments and the step's number are kept; the learning rate is a function of the step. A
+checkpoint is a safetensors file, written whole.
 """
 
 import math
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -39,6 +40,7 @@ __all__ = [
     "Choice",
     "ExactThinConvolutions",
     "Losses",
+    "Opponent",
     "agreed",
     "autocast",
     "best_device",
@@ -63,6 +65,9 @@ torch.set_flush_denormal(True)
 MAX_GRADIENT_NORM = 1.0
 WARMUP_FRACTION = 0.05
 CHECKPOINT_EVERY_S = 20.0
+
+OPPONENT_BETAS = (0.5, 0.999)
+"""Of AdamW: long momentum follows where the other side no longer is (Radford et al., 2016)."""
 
 
 def best_device() -> torch.device:
@@ -247,6 +252,20 @@ class Choice:
         }
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Opponent:
+    """A network that learns in the same steps, against the one that is trained.
+
+    It has an optimizer of its own, and its gradients are clipped apart.
+    """
+
+    model: nn.Module
+    """On its device."""
+    learning_rate: float
+    """Peak step size of AdamW, by the same schedule."""
+
+
 def judge_by(
     model: Network,
     measure: Callable[[Network], Mapping[str, float]],
@@ -294,6 +313,7 @@ def train(
     matrices: Sequence[nn.Parameter] = (),
     average: Average | None = None,
     choice: Choice | None = None,
+    opponent: Opponent | None = None,
     processes: Processes = ALONE,
     checkpoint: Path | None = None,
     on_step: OnStep = lambda step, losses: None,
@@ -316,6 +336,8 @@ def train(
         matrices: Weights of two axes that Muon steps; AdamW steps all others.
         average: Follows the weights, if given.
         choice: Looks at the (averaged) weights, if given, and may end the training early.
+        opponent: Learns from the same losses, if given, which keep the two apart; in steps where
+            they have no gradient for it, it waits.
         processes: Those that take these steps together, `joined`; the first one keeps the state.
         checkpoint: Where the state is kept about every 20 seconds; continued from if it exists.
         on_step: Told each step's losses.
@@ -326,28 +348,26 @@ def train(
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizers = optimizers_of(trained, matrices, learning_rate, weight_decay, betas)
+    players = {"model": _Player(model, trained, optimizers, learning_rate), **_against(opponent)}
     done = 0
     if checkpoint is not None and checkpoint.exists():
-        done = _restore(checkpoint, model, optimizers, average, choice)
+        done = _restore(checkpoint, players, average, choice)
     _check_agreement(processes, done)
     saved_at = time.monotonic()
     model.train()
     for step in range(done + 1, num_steps + 1):
         if choice is not None and choice.is_over:
             break
-        rate = learning_rate_at(step, num_steps=num_steps, peak=learning_rate)
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
-        model.zero_grad(set_to_none=True)
-        values = _add_up(losses_at(step), trained, processes)
+        for player in players.values():
+            player.begin(learning_rate_at(step, num_steps=num_steps, peak=player.peak))
+        values = _add_up(losses_at(step), players, processes)
         if not math.isfinite(values["loss"]):
             raise TrainingError(
                 f"the loss of step {step} of {num_steps} is {values['loss']}. "
                 "Lower learning_rate (a third is a good next try) and check the input's range."
             )
-        nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
-        for optimizer in optimizers:
-            optimizer.step()
+        for player in players.values():
+            player.step()
         if average is not None:
             average.update(model, step)
         if choice is not None and (step % choice.every == 0 or step == num_steps):
@@ -355,13 +375,46 @@ def train(
         on_step(step, values)
         is_due = time.monotonic() - saved_at > CHECKPOINT_EVERY_S
         if checkpoint is not None and processes.is_first and is_due:
-            _save(checkpoint, model, optimizers, average, choice, step=step)
+            _save(checkpoint, players, average, choice, step=step)
             saved_at = time.monotonic()
     model.eval()
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class _Player:
+    """A network with what steps it."""
+
+    network: nn.Module
+    weights: Sequence[nn.Parameter]
+    optimizers: Sequence[torch.optim.Optimizer]
+    peak: float
+    """Largest step size."""
+
+    def begin(self, rate: float) -> None:
+        """Set the step size, and forget the gradients."""
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
+        self.network.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Step along the gradients, once they are clipped."""
+        nn.utils.clip_grad_norm_(self.weights, MAX_GRADIENT_NORM)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+
+def _against(opponent: Opponent | None) -> dict[str, _Player]:
+    """Return the opponent as a player, if there is one."""
+    if opponent is None:
+        return {}
+    weights, rate = list(opponent.model.parameters()), opponent.learning_rate
+    optimizers = optimizers_of(weights, (), rate, 0.0, OPPONENT_BETAS)
+    return {"opponent": _Player(opponent.model, weights, optimizers, rate)}
+
+
 def _add_up(
-    losses: Losses | Iterable[Losses], trained: Sequence[nn.Parameter], processes: Processes
+    losses: Losses | Iterable[Losses], players: Mapping[str, _Player], processes: Processes
 ) -> dict[str, float]:
     """Add the gradients of all parts of a step's losses to the weights'; return their sums."""
     sums: dict[str, float] = {}
@@ -370,7 +423,8 @@ def _add_up(
         for name, value in part.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
     if processes.count > 1:
-        for gradient in (weight.grad for weight in trained if weight.grad is not None):
+        weights = [weight for player in players.values() for weight in player.weights]
+        for gradient in (weight.grad for weight in weights if weight.grad is not None):
             dist.all_reduce(gradient)
     return _exchange(processes, sums, dist.all_reduce)
 
@@ -424,21 +478,28 @@ def optimizers_of(
     return optimizers
 
 
+def _optimizers(players: Mapping[str, _Player]) -> list[torch.optim.Optimizer]:
+    return [optimizer for player in players.values() for optimizer in player.optimizers]
+
+
 def _save(
     path: Path,
-    model: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
+    players: Mapping[str, _Player],
     average: Average | None,
     choice: Choice | None,
     *,
     step: int,
 ) -> None:
-    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    tensors = {
+        f"{part}/{name}": value
+        for part, player in players.items()
+        for name, value in player.network.state_dict().items()
+    }
     if average is not None:
         tensors |= {f"average/{name}": value for name, value in average.weights.items()}
     if choice is not None:
         tensors |= {f"choice/{name}": value for name, value in choice.state().items()}
-    for number, optimizer in enumerate(optimizers):
+    for number, optimizer in enumerate(_optimizers(players)):
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{index}/{name}": t for name, t in state.items()}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -448,8 +509,7 @@ def _save(
 
 def _restore(
     path: Path,
-    model: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
+    players: Mapping[str, _Player],
     average: Average | None,
     choice: Choice | None,
 ) -> int:
@@ -457,17 +517,19 @@ def _restore(
     with safe_open(path, framework="pt") as file:
         step = int(file.metadata()["step"])
     parts: dict[str, dict[str, Tensor]] = {
-        part: {} for part in ("model", "average", "choice", "optimizer")
+        part: {} for part in (*players, "average", "choice", "optimizer")
     }
     for name, value in load_file(path).items():
         part, _, key = name.partition("/")
         parts[part][key] = value
-    model.load_state_dict(parts["model"])
+    for part, player in players.items():
+        player.network.load_state_dict(parts[part])
     if average is not None:
         for name, value in parts["average"].items():
             average.weights[name].copy_(value)
     if choice is not None:
         choice.restore(parts["choice"])
+    optimizers = _optimizers(players)
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for key, value in parts["optimizer"].items():
         number, index, name = key.split("/")

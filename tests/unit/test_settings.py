@@ -587,6 +587,30 @@ def test_phantoms_have_no_brain_masks(study: Study, write: Write) -> None:
         load_settings(write(study))
 
 
+ADVERSARY = {"weight": 0.01, "from_step": 20, "width": 16, "depth": 2, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"adversarial": ADVERSARY | {"from_step": 61}}, "from_step 61 comes after the last of"),
+        ({"adversarial": ADVERSARY | {"depth": 3}}, r"16 must be at least 24, .*depth 3 halves"),
+        ({"adversarial": ADVERSARY | {"weight": 0.0}}, "adversarial.weight.* greater than 0"),
+        ({"adversarial": {"weight": 0.01}}, r"adversarial\.from_step"),
+        ({"perceptual": 0.0}, "perceptual.* greater than 0"),
+    ],
+)
+def test_terms_of_the_loss_count_or_are_null(
+    study: Study, write: Write, knobs: dict[str, Any], message: str
+) -> None:
+    study["autoencoder"] |= {"adversarial": ADVERSARY, "perceptual": 0.5}
+    load_settings(write(study))
+    study["autoencoder"] |= knobs
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
 def test_a_shared_autoencoder_is_the_same_everywhere(study: Study, write: Write) -> None:
     study["overrides"]["birch"] = {"autoencoder": {"num_steps": 3}}
     load_settings(write(study))

@@ -14,6 +14,7 @@ from sitesynth.training import (
     Average,
     Choice,
     ExactThinConvolutions,
+    Opponent,
     check_compiler,
     learning_rate_at,
     train,
@@ -112,6 +113,35 @@ def test_a_killed_training_continues_to_the_same_weights(
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])
         assert torch.equal(average.weights[name], resumed_average.weights[name])
+
+
+def test_an_opponent_is_clipped_and_stepped_apart() -> None:
+    """However large its gradients are, the other side takes the very steps it takes alone."""
+    alone, model, other = model_of("weights"), model_of("weights"), model_of("other")
+    start = {name: value.clone() for name, value in other.state_dict().items()}
+    losses_at = losses_for(model)
+
+    def both(step: int) -> dict[str, Tensor]:
+        if step < 3:
+            return losses_at(step)
+        return {"loss": losses_at(step)["loss"] + 1e6 * other(torch.ones(1, 3)).sum()}
+
+    seen: dict[int, bool] = {}
+    train(alone, losses_for(alone), num_steps=4, learning_rate=1e-2)
+    train(
+        model,
+        both,
+        num_steps=4,
+        learning_rate=1e-2,
+        opponent=Opponent(other, 1e-2),
+        on_step=lambda step, _: seen.update(
+            {step: all(torch.equal(v, start[n]) for n, v in other.state_dict().items())}
+        ),
+    )
+
+    assert seen == {1: True, 2: True, 3: False, 4: False}
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name])
 
 
 def test_parts_of_a_batch_step_like_the_whole() -> None:

@@ -57,6 +57,8 @@ def tiny_generator(
             channels=(8,),
             latent_channels=2,
             kl_weight=0.0,
+            adversarial=None,
+            perceptual=None,
             sequence_dropout=0.0,
             learning_rate=1e-3,
             batch_size=1,

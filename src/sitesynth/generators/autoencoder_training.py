@@ -1,5 +1,8 @@
 """Training a site's autoencoder: to give back every channel that a scan really has.
 
+The loss is the mean absolute error and a little of a KL term. Two more can be asked for: a
+discriminator that reconstructions have to pass, and the error of textures' strength (ADR 62).
+
 Axes: n = scans, c = channels (sequences, then mask), then the grid.
 """
 
@@ -12,13 +15,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sitesynth import seeds
-from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.autoencoder import Autoencoder, fill_missing
+from sitesynth.generators.discriminator import Discriminator
+from sitesynth.generators.textures import textures_of
 from sitesynth.generators.views import views_of
 from sitesynth.images import ImageSet
 from sitesynth.processes import ALONE, Processes
 from sitesynth.settings import AutoencoderSettings, ComputeSettings
 from sitesynth.tracking import OnStep
-from sitesynth.training import Choice, autocast, best_device, judge_by, train
+from sitesynth.training import Choice, Opponent, autocast, best_device, judge_by, train
 
 
 __all__ = [
@@ -26,6 +31,7 @@ __all__ = [
     "hide_channels",
     "mirror_some",
     "reconstruction_error",
+    "texture_error",
     "train_autoencoder",
 ]
 
@@ -65,6 +71,18 @@ def reconstruction_error(
     """Return the mean absolute error over the channels that the scans have."""
     per_channel = (reconstructed - images).abs().flatten(2).mean(dim=2)
     return (per_channel * presence).sum() / presence.sum()
+
+
+def texture_error(
+    reconstructed: Float[Tensor, "n c ..."],
+    images: Float[Tensor, "n c ..."],
+    presence: Bool[Tensor, "n c"],
+) -> Float[Tensor, ""]:
+    """Return the mean absolute error of textures' strength over the channels that the scans have.
+
+    It has the units of `reconstruction_error`.
+    """
+    return reconstruction_error(textures_of(reconstructed), textures_of(images), presence)
 
 
 def train_autoencoder(
@@ -135,6 +153,13 @@ def train_autoencoder(
         *(size // block for size, block in zip(images.grid, model.block, strict=True)),
     )
 
+    discriminator = None
+    if settings.adversarial is not None:
+        with seeds.isolated(seeds.generator(seed, "autoencoder", site, "discriminator")):
+            discriminator = Discriminator(
+                settings.adversarial, num_channels=len(images.channels), dims=len(images.grid)
+            ).to(device)
+
     def losses_at(step: int) -> Iterator[dict[str, Tensor]]:
         rng = seeds.generator(seed, "autoencoder", site, "step", step)
         chosen = torch.randint(len(images), (settings.batch_size,), generator=rng)
@@ -155,7 +180,17 @@ def train_autoencoder(
             mean, std = mean.float(), std.float()
             kl = 0.5 * (mean.square() + std.square() - 2 * std.log() - 1).mean()
             kl = kl * (len(target) / len(chosen))
-            yield {"loss": error + settings.kl_weight * kl, "error": error, "kl": kl}
+            losses = {"loss": error + settings.kl_weight * kl, "error": error, "kl": kl}
+            if settings.perceptual is not None:
+                perceptual = texture_error(reconstructed.float(), target, has) * share
+                losses["perceptual"] = perceptual
+                losses["loss"] = losses["loss"] + settings.perceptual * perceptual
+            if discriminator is not None and step >= discriminator.settings.from_step:
+                told = _adversarial_losses(discriminator, model, reconstructed, target, has)
+                fooled, own = (loss * (len(target) / len(chosen)) for loss in told)
+                losses |= {"adversarial": fooled, "discriminator": own}
+                losses["loss"] = losses["loss"] + discriminator.settings.weight * fooled + own
+            yield losses
 
     train(
         model,
@@ -163,6 +198,9 @@ def train_autoencoder(
         num_steps=settings.num_steps,
         learning_rate=settings.learning_rate,
         choice=choice,
+        opponent=None
+        if discriminator is None
+        else Opponent(discriminator, discriminator.settings.learning_rate),
         processes=processes,
         checkpoint=checkpoint,
         on_step=on_step,
@@ -170,6 +208,25 @@ def train_autoencoder(
     if choice is not None:
         model.load_state_dict(choice.weights)
     return model.cpu()
+
+
+def _adversarial_losses(
+    discriminator: Discriminator,
+    model: Autoencoder,
+    reconstructed: Float[Tensor, "n c ..."],
+    images: Float[Tensor, "n c ..."],
+    presence: Bool[Tensor, "n c"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Show a discriminator what the hub would draw; return the autoencoder's loss and its own.
+
+    Channels that a scan lacks look alike in both, so there is nothing in them to learn.
+    """
+    back = reconstructed.float().clamp(0, 1)
+    with autocast(images.device):
+        return discriminator.losses(
+            fill_missing(images, presence, model.typical),
+            fill_missing(back, presence, model.typical),
+        )
 
 
 @torch.no_grad()

@@ -50,6 +50,8 @@ SCHEMA: Final = 4
 """Of config.json; 1 to 3 were of networks without hints (ADR 54), that none can read now."""
 
 UNSAID_OF_THE_AUTOENCODER: Final[Mapping[str, object]] = {
+    "adversarial": None,
+    "perceptual": None,
     "validate_every": None,
     "patience_looks": None,
 }

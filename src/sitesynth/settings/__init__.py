@@ -25,6 +25,7 @@ from sitesynth.settings.evaluation import EvaluationSettings, RegistrySettings
 from sitesynth.settings.fields import FINDINGS, LABEL_SCORE, MASK_CHANNEL, Names, Section
 from sitesynth.settings.files import check_settings, load_settings, settings_text
 from sitesynth.settings.generators import (
+    AdversarialSettings,
     AutoencoderSettings,
     ComputeSettings,
     DiffusionSettings,
@@ -62,6 +63,7 @@ __all__ = [
     "OVERRIDABLE",
     "PHANTOM_SEQUENCES",
     "STAGED",
+    "AdversarialSettings",
     "AutoencoderSettings",
     "BiasFieldSettings",
     "CheckSettings",

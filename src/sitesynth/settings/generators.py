@@ -20,6 +20,25 @@ def check_patience(patience_looks: int | None, validate_every: int | None) -> No
         )
 
 
+class AdversarialSettings(Section):
+    """A discriminator of patches, which the autoencoder's reconstructions have to pass (ADR 62)."""
+
+    weight: Positive
+    """Of the adversarial term, relative to the mean absolute error."""
+
+    from_step: Count
+    """First step in which the discriminator learns and the term counts."""
+
+    width: Count
+    """Feature maps of the discriminator's first layer; each further one has twice as many."""
+
+    depth: Count
+    """Layers after the first. The grid is halved as many times, and loses two places."""
+
+    learning_rate: Positive
+    """Peak step size of the discriminator's own AdamW."""
+
+
 class AutoencoderSettings(Section):
     """The autoencoder that defines a site's latent space."""
 
@@ -34,6 +53,13 @@ class AutoencoderSettings(Section):
 
     kl_weight: Annotated[float, Field(ge=0.0)]
     """Weight of the KL term relative to the mean absolute error."""
+
+    adversarial: AdversarialSettings | None
+    """Asks for reconstructions that a discriminator takes for scans; null asks for none."""
+
+    perceptual: Positive | None
+    """Weight of the error of textures' strength, relative to the mean absolute error; null leaves
+    it out (ADR 62)."""
 
     sequence_dropout: Fraction
     """Probability that a present sequence is hidden from the encoder, and still asked back."""
@@ -57,6 +83,15 @@ class AutoencoderSettings(Section):
     @model_validator(mode="after")
     def _patience_has_something_to_see(self) -> Self:
         check_patience(self.patience_looks, self.validate_every)
+        return self
+
+    @model_validator(mode="after")
+    def _the_adversary_has_its_turn(self) -> Self:
+        if self.adversarial is not None and self.adversarial.from_step > self.num_steps:
+            raise ValueError(
+                f"adversarial.from_step {self.adversarial.from_step} comes after the last of "
+                f"num_steps {self.num_steps}: lower it, or set adversarial to null"
+            )
         return self
 
 

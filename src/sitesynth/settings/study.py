@@ -453,6 +453,7 @@ def _grid_disagreements(settings: Settings) -> Iterator[str]:
                 f"grid.shape {list(shape)}: {size} must be a multiple of {needed} "
                 "(autoencoder.patch x its levels x diffusion.patch)"
             )
+    yield from _adversary_disagreements(settings)
     blocks = settings.classifier.layers
     # The stem halves the grid twice, rounding up, and each step to another block once, rounding
     # down: a voxel has to be left.
@@ -462,4 +463,16 @@ def _grid_disagreements(settings: Settings) -> Iterator[str]:
             f"grid.shape {list(shape)}: {min(shape)} must be at least {least}, because a "
             f"classifier of {len(blocks)} blocks (classifier.layers {list(blocks)}) halves the "
             f"grid {len(blocks) + 1} times; take a larger grid, or fewer blocks"
+        )
+
+
+def _adversary_disagreements(settings: Settings) -> Iterator[str]:
+    adversary, shape = settings.autoencoder.adversarial, settings.grid.shape
+    # Its last normalization needs two places at least, and the score loses one more.
+    least = 3 * 2**adversary.depth if adversary is not None else 0
+    if adversary is not None and min(shape) < least:
+        yield (
+            f"grid.shape {list(shape)}: {min(shape)} must be at least {least}, because "
+            f"autoencoder.adversarial.depth {adversary.depth} halves the grid as many times, and "
+            "leaves nothing to score; take fewer layers"
         )

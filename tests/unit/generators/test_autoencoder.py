@@ -143,6 +143,8 @@ def untrained(grid: tuple[int, ...], *, latent_channels: int) -> Autoencoder:
         channels=(8, 8),
         latent_channels=latent_channels,
         kl_weight=0.0,
+        adversarial=None,
+        perceptual=None,
         sequence_dropout=0.0,
         learning_rate=1e-3,
         batch_size=1,

@@ -56,6 +56,8 @@ def fit(
         channels=(16, 16),
         latent_channels=4,
         kl_weight=1e-6,
+        adversarial=None,
+        perceptual=None,
         sequence_dropout=0.0,
         learning_rate=5e-3,
         batch_size=4,

@@ -48,6 +48,18 @@ def test_states_and_copies_are_counted_by_weights(study: Settings) -> None:
     assert found.rest > 4 * 2 * found.num_weights
 
 
+def test_textures_need_more(study: Settings) -> None:
+    """The bands of reconstructions stand by for the way back, of as many voxels each."""
+    plain = memory_of(study, "autoencoder")
+    asked = study.autoencoder.model_copy(update={"perceptual": 0.5})
+    found = memory_of(study.model_copy(update={"autoencoder": asked}), "autoencoder")
+    channels = len(study.cohort.sequences) + 1
+    voxels = study.autoencoder.batch_size * channels * math.prod(study.grid.shape)
+
+    assert found.num_weights == plain.num_weights
+    assert found.rest > plain.rest + 3 * 4 * voxels
+
+
 def test_blocks_that_are_computed_again_need_less(study: Settings) -> None:
     """Of two blocks, only one's insides are there at a time."""
     plain = memory_of(study, "diffusion").rest

@@ -28,6 +28,8 @@ def train_tiny(images: ImageSet, diffusion: DiffusionSettings, *, bounds: Bounds
         channels=(8,),
         latent_channels=2,
         kl_weight=1e-6,
+        adversarial=None,
+        perceptual=None,
         sequence_dropout=0.0,
         learning_rate=1e-4,
         batch_size=4,
