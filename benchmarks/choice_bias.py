@@ -85,6 +85,7 @@ def aucs_of(seed: int, *, validate_every: int | None) -> tuple[float, float]:
             patch=(1, 1),
             width=64,
             depth=2,
+            sizes=(),
             components=2,
             detail=0.5,
             num_views=1,

@@ -16,6 +16,7 @@ follow a network that is called with its weights held still. A minute.
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,7 +197,7 @@ def _flow(study: Settings, at_once: int) -> tuple[Denoiser, Callable[[str], Tens
     ]
     shape = (study.autoencoder.latent_channels, *grid)
     model = Denoiser(
-        study.diffusion,
+        study.diffusion.for_scans(sys.maxsize),
         latent_shape=shape,
         num_classes=len(study.classes),
         num_channels=channels,

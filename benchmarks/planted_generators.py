@@ -131,6 +131,7 @@ def _train(train: np.ndarray, *, num_steps: int, seed: int) -> tuple[Denoiser, L
             patch=(1, 1),
             width=64,
             depth=2,
+            sizes=(),
             components=2,
             detail=0.5,
             num_views=3,

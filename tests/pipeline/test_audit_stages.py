@@ -112,6 +112,7 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
             patch=(1, 1, 1),
             width=32,
             depth=1,
+            sizes=(),
             components=2,
             detail=0.5,
             num_views=3,

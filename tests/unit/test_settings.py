@@ -611,6 +611,30 @@ def test_terms_of_the_loss_count_or_are_null(
         load_settings(write(study))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([(100, 128, 2), (50, 64, 1)], r"rising num_scans, got \[100, 50\]"),
+        ([(50, 128, 2), (50, 64, 1)], r"rising num_scans, got \[50, 50\]"),
+        ([(0, 128, 2)], "num_scans.* greater than 0"),
+        ([(50, 100, 2)], "width.* multiple of 32"),
+        ([(50, 128, 0)], "depth.* greater than 0"),
+    ],
+)
+def test_sizes_of_a_flow_rise_with_its_scans(
+    study: Study, write: Write, sizes: list[tuple[int, int, int]], message: str
+) -> None:
+    def rows(*told: tuple[int, int, int]) -> list[dict[str, int]]:
+        return [dict(zip(("num_scans", "width", "depth"), row, strict=True)) for row in told]
+
+    study["diffusion"]["sizes"] = rows((50, 128, 2), (500, 256, 4))
+    assert load_settings(write(study)).diffusion.for_scans(60).width == 128
+    study["diffusion"]["sizes"] = rows(*sizes)
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(study))
+
+
 def test_a_shared_autoencoder_is_the_same_everywhere(study: Study, write: Write) -> None:
     study["overrides"]["birch"] = {"autoencoder": {"num_steps": 3}}
     load_settings(write(study))

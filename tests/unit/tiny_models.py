@@ -71,6 +71,7 @@ def tiny_generator(
             patch=(1,) * len(grid),
             width=32,
             depth=1,
+            sizes=(),
             components=0,
             detail=0.5,
             num_views=3,

@@ -272,6 +272,7 @@ def train_diffusion(
         images = add_label_scores(images, label=label, classes=classes, seed=seed, site=site)
         scores = score_names(classes)
     training, held_out = images.in_split("train"), images.in_split("validation")
+    settings = settings.for_scans(len(training))
     class_counts = None
     if are_side_by_side(label):
         patterns = tell_patterns(training.table, site=site)

@@ -7,6 +7,9 @@ from pydantic import Field, field_validator, model_validator
 from sitesynth.settings.fields import Count, Fraction, Name, Positive, Section, named_once
 
 
+Width = Annotated[int, Field(gt=0, multiple_of=32)]
+
+
 def check_patience(patience_looks: int | None, validate_every: int | None) -> None:
     """Make sure that patience has looks to count.
 
@@ -108,6 +111,19 @@ class PrivateTraining(Section):
     """The delta at which epsilon is told; well below 1 / patients."""
 
 
+class FlowSize(Section):
+    """How large a flow is from some number of training scans on."""
+
+    num_scans: Count
+    """The least number of training scans that it is for."""
+
+    width: Width
+    """In the place of `diffusion.width`."""
+
+    depth: Count
+    """In the place of `diffusion.depth`."""
+
+
 class DiffusionSettings(Section):
     """The conditional flow that generates a site's latents."""
 
@@ -117,11 +133,15 @@ class DiffusionSettings(Section):
     patch: Annotated[tuple[Count, ...], Field(strict=False)]
     """Latents per axis that make up one token of the transformer."""
 
-    width: Annotated[int, Field(gt=0, multiple_of=32)]
+    width: Width
     """Numbers per token; a head of attention has 64, or 32 if that does not divide them."""
 
     depth: Count
     """Blocks of the transformer."""
+
+    sizes: Annotated[tuple[FlowSize, ...], Field(strict=False)]
+    """Other widths and depths, each from so many of the site's training scans on, in rising order;
+    below the first, and with [], those above hold (ADR 63)."""
 
     components: Annotated[int, Field(ge=0)]
     """Leading principal components of the training latents by which the network is shown what noisy
@@ -170,6 +190,14 @@ class DiffusionSettings(Section):
     patience_looks: Count | None
     """Looks without a lower loss after which training ends; null takes all steps. ADR 17."""
 
+    @field_validator("sizes")
+    @classmethod
+    def _sizes_rise(cls, sizes: tuple[FlowSize, ...]) -> tuple[FlowSize, ...]:
+        counts = [size.num_scans for size in sizes]
+        if counts != sorted(set(counts)):
+            raise ValueError(f"sizes must be of rising num_scans, got {counts}")
+        return sizes
+
     @field_validator("covariates")
     @classmethod
     def _covariates_arenamed_once(cls, covariates: tuple[str, ...]) -> tuple[str, ...]:
@@ -179,6 +207,14 @@ class DiffusionSettings(Section):
     def _patience_has_something_to_see(self) -> Self:
         check_patience(self.patience_looks, self.validate_every)
         return self
+
+    def for_scans(self, num_scans: int) -> Self:
+        """Return the settings of a flow that learns from so many scans: of one size only."""
+        chosen = {"width": self.width, "depth": self.depth}
+        for size in self.sizes:
+            if size.num_scans <= num_scans:
+                chosen = {"width": size.width, "depth": size.depth}
+        return self.model_copy(update={**chosen, "sizes": ()})
 
 
 class LatentsSettings(Section):

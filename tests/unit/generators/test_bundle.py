@@ -45,6 +45,7 @@ CONFIG = GeneratorConfig(
         patch=(2, 2),
         width=32,
         depth=1,
+        sizes=(),
         components=2,
         detail=0.5,
         num_views=3,

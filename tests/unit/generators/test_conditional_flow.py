@@ -26,6 +26,7 @@ SETTINGS = DiffusionSettings(
     patch=(1, 1),
     width=32,
     depth=1,
+    sizes=(),
     components=2,
     detail=0.5,
     num_views=2,

@@ -62,6 +62,7 @@ def fit(
         patch=(1, 1),
         width=64,
         depth=2,
+        sizes=(),
         components=2,
         detail=0.5,
         num_views=1,

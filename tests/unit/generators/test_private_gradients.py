@@ -39,6 +39,7 @@ def settings(batch_size: int) -> DiffusionSettings:
         patch=(2, 2),
         width=32,
         depth=1,
+        sizes=(),
         components=2,
         detail=0.5,
         num_views=1,

@@ -86,6 +86,7 @@ def test_the_flow_trains_under_bfloat16() -> None:
         patch=(2, 1, 1),
         width=32,
         depth=1,
+        sizes=(),
         components=2,
         detail=0.5,
         num_views=3,

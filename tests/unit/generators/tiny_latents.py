@@ -15,6 +15,7 @@ def diffusion(dims: int = 3) -> DiffusionSettings:
         patch=(1,) * dims,
         width=32,
         depth=1,
+        sizes=(),
         components=2,
         detail=0.5,
         num_views=1,
