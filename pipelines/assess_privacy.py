@@ -30,6 +30,7 @@ def run(
     images: In,
     encoder: In,
     model: In,
+    correction: In,
     audit: Out,
     pairs: Out,
     sampling: SamplingSettings,
@@ -38,7 +39,7 @@ def run(
     tracked: Run,
 ) -> None:
     """Read a site's scans and its generator; write the privacy audit, and pairs to look at."""
-    generator = read_generator(encoder, model)
+    generator = read_generator(encoder, model, correction)
     scans = as_told(read_images(images), generator.config, seed=seed)
     train, held_out = scans.in_split("train"), scans.in_split("validation")
     described = describe_real(train), describe_real(held_out)
@@ -74,7 +75,9 @@ def run(
         settings=privacy,
         rng=seeds.numpy_generator(seed, "privacy", site),
     )
-    write_json(audit, {"site": site, "weights": digest_weights(encoder, model), **found})
+    write_json(
+        audit, {"site": site, "weights": digest_weights(encoder, model, correction), **found}
+    )
     write_pairs(pairs, find_nearest_pairs(*described, synthetic))
     tracked.set_tags({"gate": found["gate"]["verdict"]})
     tracked.log_metrics(

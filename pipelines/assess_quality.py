@@ -34,6 +34,7 @@ def run(
     images: In,
     encoder: In,
     model: In,
+    correction: In,
     report: Out,
     features: Out,
     sampling: SamplingSettings,
@@ -43,7 +44,7 @@ def run(
     tracked: Run,
 ) -> None:
     """Read a site's scans and its generator; write the quality audit, and features."""
-    generator = read_generator(encoder, model)
+    generator = read_generator(encoder, model, correction)
     config = generator.config
     scans = as_told(read_images(images), config, seed=seed)
     training, validation = scans.in_split("train"), scans.in_split("validation")

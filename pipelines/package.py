@@ -15,6 +15,7 @@ def run(
     images: In,
     encoder: In,
     model: In,
+    correction: In,
     privacy_audit: In,
     quality_audit: In,
     bundle: Out,
@@ -22,8 +23,8 @@ def run(
 ) -> None:
     """Read a generator and its audits; write the bundle, or refuse to."""
     audit = read_json(privacy_audit)
-    check_release(audit, digest_weights(encoder, model))
-    generator = read_generator(encoder, model)
+    check_release(audit, digest_weights(encoder, model, correction))
+    generator = read_generator(encoder, model, correction)
     key, has_own_key = site_key(site, seed=seed)
     card = write_card(
         generator.config,

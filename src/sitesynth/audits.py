@@ -25,7 +25,57 @@ from sitesynth.sampling import Solver, draw_noise, sample_images
 from sitesynth.settings import SamplingSettings
 
 
-__all__ = ["describe_synthetic"]
+__all__ = ["describe_synthetic", "draw_like"]
+
+
+def draw_like(
+    generator: Generator,
+    training: ImageSet,
+    *,
+    samples_per_scan: int,
+    sampling: SamplingSettings,
+    seed: int,
+    purpose: str,
+) -> Iterator[Float[np.ndarray, "c ..."]]:
+    """Draw scans from a generator that have the classes and covariates of its training scans.
+
+    Args:
+        generator: The generator that is looked at.
+        training: Its training scans, whose classes and covariates the synthetic ones get.
+        samples_per_scan: Synthetic scans per training scan.
+        sampling: How the hub will draw.
+        seed: Root seed of the study.
+        purpose: Names the noise, e.g. `privacy`.
+
+    Yields:
+        Block after block of `len(training)` scans, each in the order of the training scans: number
+        i has the class and the covariates of training scan i modulo `len(training)`.
+    """
+    config = generator.config
+    labels = training.labels(config.label, config.classes).tolist() * samples_per_scan
+    values = values_of(config.covariates, training.table)
+    shape = latent_shape(config)
+    size, solver = sampling.batch_size, Solver.of(sampling)
+    for start in range(0, len(labels), size):
+        # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
+        wanted = labels[start : start + size]
+        numbers = range(start, start + size)
+        noise = draw_noise(
+            numbers,
+            shape,
+            solver=solver,
+            seed=seed,
+            site=config.site,
+            name=f"audit of {purpose}",
+        )
+        images = sample_images(
+            generator,
+            noise,
+            wanted + [UNKNOWN_LABEL] * (size - len(wanted)),
+            covariates=None if values is None else _taken(values, start, size),
+            solver=solver,
+        )
+        yield from np.asarray(images[: len(wanted)])
 
 
 def describe_synthetic(
@@ -38,53 +88,30 @@ def describe_synthetic(
     purpose: str,
     observe: Observer = lambda number, voxels: None,
 ) -> Described:
-    """Draw scans from a generator and describe them.
+    """Draw scans from a generator and describe them; see `draw_like`.
 
     Args:
         generator: The generator that is audited.
-        training: Its training scans, whose classes and covariates the synthetic ones get.
+        training: Its training scans.
         samples_per_scan: Synthetic scans per training scan.
         sampling: How the hub will draw.
         seed: Root seed of the study.
         purpose: Names the noise, e.g. `privacy`.
         observe: Shown each scan with its number, from 0.
-
-    Returns:
-        Block after block of `len(training)` scans, each in the order of the training scans: number
-        i has the class and the covariates of training scan i modulo `len(training)`.
     """
-    config = generator.config
-    labels = training.labels(config.label, config.classes).tolist() * samples_per_scan
-    values = values_of(config.covariates, training.table)
-    shape = latent_shape(config)
-    size, solver = sampling.batch_size, Solver.of(sampling)
-
-    def draw() -> Iterator[np.ndarray]:
-        for start in range(0, len(labels), size):
-            # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
-            wanted = labels[start : start + size]
-            numbers = range(start, start + size)
-            noise = draw_noise(
-                numbers,
-                shape,
-                solver=solver,
-                seed=seed,
-                site=config.site,
-                name=f"audit of {purpose}",
-            )
-            images = sample_images(
-                generator,
-                noise,
-                wanted + [UNKNOWN_LABEL] * (size - len(wanted)),
-                covariates=None if values is None else _taken(values, start, size),
-                solver=solver,
-            )
-            yield from np.asarray(images[: len(wanted)])
-
-    presence = np.ones((len(labels), len(config.channels)), dtype=bool)
-    names = tuple(f"synthetic {number}" for number in range(len(labels)))
-    extractor = extractor_for(config.channels, len(config.grid))
-    return describe(draw(), extractor, presence, names, observe)
+    drawn = draw_like(
+        generator,
+        training,
+        samples_per_scan=samples_per_scan,
+        sampling=sampling,
+        seed=seed,
+        purpose=purpose,
+    )
+    total, channels = len(training) * samples_per_scan, generator.config.channels
+    presence = np.ones((total, len(channels)), dtype=bool)
+    names = tuple(f"synthetic {number}" for number in range(total))
+    extractor = extractor_for(channels, len(generator.config.grid))
+    return describe(drawn, extractor, presence, names, observe)
 
 
 def _taken(values: Float[Tensor, "n v"], start: int, size: int) -> Float[Tensor, "size v"]:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sitesynth import seeds
 from sitesynth.errors import SettingsError
+from sitesynth.generators.correction import correct
 from sitesynth.generators.denoiser import Conditions, Denoiser
 from sitesynth.generators.draws import draw_covariates
 from sitesynth.generators.generator import Generator, GeneratorConfig, latent_shape
@@ -178,6 +179,8 @@ def sample_images(
         )
     decoder = generator.autoencoder.to(device)
     images = decoder.decode(generator.scale.restore(latents)).clamp(0, 1).float().cpu()
+    if generator.config.correction is not None:
+        images = torch.from_numpy(correct(images.numpy(), generator.config.correction))
     if generator.config.channels[-1] == MASK:
         images[:, -1] = (images[:, -1] > MASK_THRESHOLD).float()
     return images

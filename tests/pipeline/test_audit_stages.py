@@ -12,6 +12,7 @@ import torch
 from pipelines import assess_privacy, assess_quality, summarize_audits
 from sitesynth import seeds
 from sitesynth.audits import describe_synthetic
+from sitesynth.generators.correction import write_correction
 from sitesynth.generators.denoiser import Denoiser
 from sitesynth.generators.generator import (
     Generator,
@@ -48,6 +49,7 @@ SAMPLING = SamplingSettings(
     guidance_interval=(0.0, 1.0),
     num_per_class=4,
     batch_size=8,
+    correction=None,
 )
 PRIVACY = PrivacySettings(
     samples_per_scan=2,
@@ -139,6 +141,7 @@ def write_site(folder: Path, site: str, variant: VariantName = "flow") -> None:
         generator.flow.slopes.fill_(0.5)
     write_weights(folder / "encoder" / AUTOENCODER_FILE, generator.autoencoder)
     write_flow(folder / "model", generator)
+    write_correction(folder / "correction.json", None)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +178,7 @@ def test_the_stages_write_what_the_contracts_say(sites: Path, tmp_path: Path) ->
                 "images": sites / site / "images",
                 "encoder": sites / site / "encoder",
                 "model": sites / site / "model",
+                "correction": sites / site / "correction.json",
                 "sampling": SAMPLING,
                 "seed": 1,
                 "tracked": Silent(),
@@ -248,6 +252,7 @@ def test_an_extractor_changes_nothing_that_is_measured_without_it(
             images=sites / "alder" / "images",
             encoder=sites / "alder" / "encoder",
             model=sites / "alder" / "model",
+            correction=sites / "alder" / "correction.json",
             report=tmp_path / "report.json",
             features=tmp_path / "features.safetensors",
             sampling=SAMPLING,
@@ -277,6 +282,7 @@ def test_a_rival_is_attacked_in_its_own_way(
         images=tmp_path / "images",
         encoder=tmp_path / "encoder",
         model=tmp_path / "model",
+        correction=tmp_path / "correction.json",
         audit=tmp_path / "audit.json",
         pairs=tmp_path / "pairs.safetensors",
         sampling=SAMPLING.model_copy(update={"guidance": 1.0}),

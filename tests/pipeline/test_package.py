@@ -25,6 +25,7 @@ ARGUMENTS = [
     *("--images", "images"),
     *("--encoder", "encoder"),
     *("--model", "model"),
+    *("--correction", "correction.json"),
     *("--privacy-audit", "privacy.json"),
     *("--quality-audit", "quality.json"),
     *("--bundle", "bundles/birch"),
@@ -46,7 +47,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_audit(folder: Path, **gate: Any) -> None:
     """Write a privacy audit of the generator that lies there."""
-    weights = digest_weights(folder / "encoder", folder / "model")
+    weights = digest_weights(folder / "encoder", folder / "model", folder / "correction.json")
     audit = {"site": "birch", "weights": weights, "epsilon": None, "gate": gate}
     write_json(folder / "privacy.json", audit)
 

@@ -61,6 +61,7 @@ def train(site: Path, folder: Path, **changed: Any) -> GeneratorConfig:
         images=site / "images",
         encoder=site / "encoder",
         model=folder / "model",
+        correction=site / "correction.json",
         audit=folder / "audit.json",
         pairs=folder / "pairs.safetensors",
         sampling=SAMPLING,

@@ -7,18 +7,19 @@ from typing import get_args
 import pandas as pd
 import pytest
 
-from pipelines import package, sample, train_diffusion
+from pipelines import correct, package, sample, train_diffusion
 from sitesynth.generators.generator import GeneratorConfig
 from sitesynth.generators.rivals import VariantName
 from sitesynth.privacy.release import digest_weights
 from sitesynth.processes import ALONE
-from sitesynth.settings import LatentsSettings, load_settings
+from sitesynth.settings import CorrectionSettings, LatentsSettings, load_settings
 from sitesynth.storage import write_json
 from sitesynth.tracking import Silent
 from tests.pipeline.test_audit_stages import GRID, SAMPLING, write_site
 
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
+CORRECTION = CorrectionSettings(samples_per_scan=1, max_gain=2.0)
 
 TOLD = {
     "flow": (["step", "loss"], {"0.1", "0.3", "0.5", "0.7", "0.9"}),
@@ -54,7 +55,20 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         kept=tmp_path / "kept",
         tracked=Silent(),
     )
-    weights = digest_weights(tmp_path / "encoder", tmp_path / "trained")
+    settings = SAMPLING.model_copy(update={"guidance": 1.0, "correction": CORRECTION})
+    correct.run(
+        site="birch",
+        images=tmp_path / "images",
+        encoder=tmp_path / "encoder",
+        model=tmp_path / "trained",
+        correction=tmp_path / "correction.json",
+        sampling=settings,
+        seed=1,
+        tracked=Silent(),
+    )
+    weights = digest_weights(
+        tmp_path / "encoder", tmp_path / "trained", tmp_path / "correction.json"
+    )
     gate = {"verdict": "passed", "reasons": []}
     audit = {"site": "birch", "weights": weights, "epsilon": None, "gate": gate}
     write_json(tmp_path / "privacy.json", audit)
@@ -64,6 +78,7 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         images=tmp_path / "images",
         encoder=tmp_path / "encoder",
         model=tmp_path / "trained",
+        correction=tmp_path / "correction.json",
         privacy_audit=tmp_path / "privacy.json",
         quality_audit=tmp_path / "quality.json",
         bundle=tmp_path / "bundle",
@@ -73,7 +88,7 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         site="birch",
         bundle=tmp_path / "bundle",
         synthetic=tmp_path / "synthetic",
-        sampling=SAMPLING.model_copy(update={"guidance": 1.0}),
+        sampling=settings,
         seed=1,
         tracked=Silent(),
     )

@@ -106,6 +106,7 @@ def test_with_the_studys_seed_they_are_the_studys_scans(
         guidance_interval=(0.0, 1.0),
         num_per_class=2,
         batch_size=3,
+        correction=None,
     )
     write_samples(
         tmp_path / "study", generator, counts=(0, 2), settings=settings, bundle_digest="d", seed=1

@@ -109,6 +109,7 @@ SETTINGS = SamplingSettings(
     guidance_interval=(0.0, 1.0),
     num_per_class=6,
     batch_size=4,
+    correction=None,
 )
 
 

@@ -542,12 +542,14 @@ def test_a_rival_of_the_flow_knows_no_covariate(study: Study, write: Write) -> N
         ("generator", "variant", "gan"),
         ("diffusion", "covariates", ["age"]),
         ("diffusion", "label_score", True),
+        ("sampling", "correction", {"samples_per_scan": 1, "max_gain": 2.0}),
     ],
 )
 def test_noise_covers_a_plain_flow_only(
     study: Study, write: Write, section: str, knob: str, value: object
 ) -> None:
     study["autoencoder"]["validate_every"] = None
+    study["sampling"]["correction"] = None
     study["diffusion"]["dp"] = {"noise_multiplier": 1.0, "clip_norm": 1.0, "delta": 1e-3}
     load_settings(write(study))
     study[section][knob] = value
@@ -775,6 +777,7 @@ def test_an_autoencoder_is_not_chosen_by_patients_whom_nothing_would_hide(
     for section, knobs in private.items():
         study[section] |= knobs
     study["autoencoder"] |= {"validate_every": None}
+    study["sampling"]["correction"] = None
     load_settings(write(study))
     study["autoencoder"] |= {"validate_every": 20}
 
@@ -790,6 +793,7 @@ COVERED: dict[str, dict[str, Any]] = {
     },
     "latents": {"source": "phantom"},
     "privacy": {"max_epsilon": 3.0},
+    "sampling": {"correction": None},
 }
 
 

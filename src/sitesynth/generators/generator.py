@@ -19,12 +19,13 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from safetensors.torch import load_file
 
 from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.correction import SequenceCorrection, read_correction
 from sitesynth.generators.covariates import Covariates, score_names
 from sitesynth.generators.denoiser import Denoiser
 from sitesynth.generators.latents import LatentScale
 from sitesynth.generators.rivals import LatentModel, VariantName, as_variant
 from sitesynth.generators.weights import AUTOENCODER_FILE, FLOW_FILE, write_weights
-from sitesynth.images import TABLE_COLUMNS
+from sitesynth.images import MASK, TABLE_COLUMNS
 from sitesynth.settings import AutoencoderSettings, DiffusionSettings, Section
 from sitesynth.storage import read_json, write_json
 
@@ -96,6 +97,11 @@ class GeneratorConfig(Section):
     """Whose scans the autoencoder was trained on."""
     covariates: Covariates | None = None
     """What the flow is conditional on beside the label, and how it occurs at the site."""
+    correction: Annotated[
+        tuple[SequenceCorrection, ...] | None,
+        Field(strict=False, exclude_if=lambda told: told is None),
+    ] = None
+    """What is done to each sequence of every sample."""
 
     @field_validator("autoencoder", mode="before")
     @classmethod
@@ -133,6 +139,12 @@ class GeneratorConfig(Section):
         taken += [name for name in names if name.startswith(PRESENCE)]
         if taken:
             raise ValueError(f"covariates {taken} have the names of other columns of a table")
+        num_sequences = len(self.channels) - (self.channels[-1] == MASK)
+        if self.correction is not None and len(self.correction) != num_sequences:
+            raise ValueError(
+                f"corrections of {len(self.correction)} sequences are told, but there are "
+                f"{num_sequences}"
+            )
         if self.covariates is not None and len(self.covariates.cells) != len(self.classes):
             raise ValueError(
                 f"cells of {len(self.covariates.cells)} classes are told, but there are "
@@ -202,9 +214,20 @@ def read_autoencoder(
     return autoencoder.eval()
 
 
-def read_generator(autoencoder_folder: Path, flow_folder: Path) -> Generator:
-    """Read the generator that this site has trained, before it is packed."""
+def read_generator(
+    autoencoder_folder: Path, flow_folder: Path, correction: Path | None = None
+) -> Generator:
+    """Read the generator that this site has trained, before it is packed.
+
+    Args:
+        autoencoder_folder: Its autoencoder's.
+        flow_folder: Its flow's, and its config's.
+        correction: What its samples are corrected by; None leaves them as the networks draw them.
+    """
     config = GeneratorConfig.model_validate(read_json(flow_folder / CONFIG_FILE))
+    if correction is not None:
+        found = read_correction(correction)
+        config = GeneratorConfig.model_validate({**dict(config), "correction": found})
     autoencoder, flow = build_networks(config)
     autoencoder.load_state_dict(load_file(autoencoder_folder / AUTOENCODER_FILE), strict=True)
     flow.load_state_dict(load_file(flow_folder / FLOW_FILE), strict=True)

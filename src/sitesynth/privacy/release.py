@@ -14,12 +14,16 @@ __all__ = ["PASSED", "REFUSED", "check_release", "digest_weights"]
 PASSED: Final = "passed"
 REFUSED: Final = "refused"
 
+CORRECTION: Final = "correction"
+"""What an audit calls the correction of samples, among the weights."""
 
-def digest_weights(autoencoder_folder: Path, flow_folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of a generator's weights, to which an audit of it is bound."""
+
+def digest_weights(autoencoder_folder: Path, flow_folder: Path, correction: Path) -> dict[str, str]:
+    """Return the SHA-256 of a generator's weights and correction, to which an audit is bound."""
     return {
         AUTOENCODER_FILE: digest_of_file(autoencoder_folder / AUTOENCODER_FILE),
         FLOW_FILE: digest_of_file(flow_folder / FLOW_FILE),
+        CORRECTION: digest_of_file(correction),
     }
 
 

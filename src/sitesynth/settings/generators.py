@@ -280,6 +280,16 @@ class ComputeSettings(Section):
     machine that trains."""
 
 
+class CorrectionSettings(Section):
+    """How a site brings what its generator draws nearer to its training scans (ADR 68)."""
+
+    samples_per_scan: Count
+    """Scans drawn for each training scan, to see what they have too little of."""
+
+    max_gain: Annotated[float, Field(ge=1.0, le=16.0)]
+    """By how much a band of spatial frequencies is amplified at most, or weakened."""
+
+
 class SamplingSettings(Section):
     """How the hub draws from a bundle."""
 
@@ -309,6 +319,10 @@ class SamplingSettings(Section):
 
     batch_size: Count
     """Scans decoded at once; no image depends on it."""
+
+    correction: CorrectionSettings | None
+    """How samples are brought to the sharpness and grey levels of training scans; null leaves
+    them as the networks draw them."""
 
     @model_validator(mode="after")
     def _intervals_are_not_reversed(self) -> Self:

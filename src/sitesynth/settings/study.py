@@ -374,6 +374,11 @@ def _private_training_disagreements(settings: Settings) -> Iterator[str]:
             "diffusion.dp does not cover what diffusion.label_score tells of patients: set it to "
             "false, or dp to null"
         )
+    if settings.sampling.correction is not None and settings.diffusion.dp is not None:
+        yield (
+            "diffusion.dp does not cover what sampling.correction tells of training scans: set it "
+            "to null, or dp to null"
+        )
     if settings.task.label == FINDINGS and settings.diffusion.dp is not None:
         yield (
             f"diffusion.dp does not cover which patterns of {FINDINGS} a bundle tells of: set it "
