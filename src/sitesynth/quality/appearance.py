@@ -1,12 +1,14 @@
-"""No-reference quality of scans: BRISQUE and PIQE inside the head, along every axis.
+"""No-reference quality of scans inside the head, along every axis: BRISQUE, PIQE, artefacts.
 
 A scan is cut into slices across each of its axes; the slices of an axis are scored together, as
 eight-bit grey levels, inside the head. A scan's score is the mean over axes and over the sequences
 that it has. Real and synthetic scans go through this code alike, and a synthetic scan is scored by
 the sequences that its real twin has.
 
-Neither score was made for scans, or for slices of two dozen voxels: a lower one is not better.
-What counts is how far synthetic scans are from real ones of the same grid.
+BRISQUE and PIQE were not made for scans, or for slices of two dozen voxels; noise level, edge
+sharpness and fine power (`sitesynth.quality.artefacts`) are of one fault each, and have no good or
+bad side. Of none is a lower one better: what counts is how far synthetic scans are from real ones
+of the same grid.
 
 Axes: n = scans, c = channels, q = sequences, p = planes.
 """
@@ -20,13 +22,21 @@ from jaxtyping import Bool, Float
 
 from sitesynth.features import head_of
 from sitesynth.quality import distributions
+from sitesynth.quality.artefacts import ARTEFACTS
 from sitesynth.quality.brisque import brisque
 from sitesynth.quality.piqe import piqe
 
 
-__all__ = ["METRICS", "AppearanceScores", "plane_names", "summarize_appearance"]
+__all__ = [
+    "METRICS",
+    "AppearanceScores",
+    "plane_names",
+    "summarize_appearance",
+    "summarize_artefacts",
+]
 
 METRICS: Final = {"brisque": brisque, "piqe": piqe}
+MEASURES: Final = {**METRICS, **ARTEFACTS}
 
 MOST_SLICES: Final = 8
 """Slices of a plane that are scored, evenly apart: more say little that is new."""
@@ -49,35 +59,38 @@ class AppearanceScores:
 
     num_sequences: int
 
-    rows: dict[int, dict[str, list[float]]] = field(default_factory=dict)
-    """By scan, from 0, and by metric: a score per plane; NaN where it has none."""
+    rows: dict[int, dict[str, Float[np.ndarray, "p q"]]] = field(default_factory=dict)
+    """By scan, from 0, and by measure: a score per plane and sequence; NaN where it has none."""
 
     def observe(self, number: int, voxels: Float[np.ndarray, "c ..."]) -> None:
         """Score scan `number`."""
         sequences = np.flatnonzero(self.presence[number][: self.num_sequences]).tolist()
         head = head_of(voxels[sequences])
-        planes: dict[str, list[list[float]]] = {metric: [] for metric in METRICS}
-        for axis in range(head.ndim) if head.ndim == 3 else [None]:  # noqa: PLR2004
-            found: dict[str, list[float]] = {metric: [] for metric in METRICS}
+        axes = range(head.ndim) if head.ndim == 3 else [None]  # noqa: PLR2004
+        found = {measure: np.full((len(axes), self.num_sequences), np.nan) for measure in MEASURES}
+        for plane, axis in enumerate(axes):
             for sequence in sequences:
                 stack, mask = _slices(voxels[sequence], head, axis)
-                for metric, measure in METRICS.items():
+                for name, measure in MEASURES.items():
                     score = measure(stack, mask)
-                    found[metric].append(np.nan if score is None else score)
-            for metric, scores in found.items():
-                planes[metric].append(scores)
-        self.rows[number] = {
-            metric: [_mean_of_known(scores) for scores in by_plane]
-            for metric, by_plane in planes.items()
-        }
+                    if score is not None:
+                        found[name][plane, sequence] = score
+        self.rows[number] = found
 
-    def of(self, metric: str) -> Float[np.ndarray, "n p"]:
-        """Return every scan's score in every plane."""
-        return np.array([self.rows[number][metric] for number in sorted(self.rows)])
+    def of(self, measure: str) -> Float[np.ndarray, "n p"]:
+        """Return every scan's score in every plane, the mean over its sequences."""
+        return np.array([[_mean_of_known(row) for row in scan] for scan in self._scans(measure)])
 
-    def overall(self, metric: str) -> Float[np.ndarray, " n"]:
+    def by_sequence(self, measure: str) -> Float[np.ndarray, "n q"]:
+        """Return every scan's score of every sequence, the mean over planes."""
+        return np.array([[_mean_of_known(row) for row in scan.T] for scan in self._scans(measure)])
+
+    def overall(self, measure: str) -> Float[np.ndarray, " n"]:
         """Return every scan's mean over planes."""
-        return np.array([_mean_of_known(row) for row in self.of(metric)])
+        return np.array([_mean_of_known(row) for row in self.of(measure)])
+
+    def _scans(self, measure: str) -> list[Float[np.ndarray, "p q"]]:
+        return [self.rows[number][measure] for number in sorted(self.rows)]
 
 
 def summarize_appearance(
@@ -90,32 +103,94 @@ def summarize_appearance(
     num_resamples: int,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Return each metric's distribution over scans, by plane too, and how far from a reference's.
+    """Return BRISQUE's and PIQE's distribution over scans, and how far from a reference's.
 
-    Null where no scan has enough head for a score; without `difference` and `distance` where there
-    is no reference.
+    By plane too. Null where no scan has enough head for a score; without `difference` and
+    `distance` where there is no reference.
     """
-    drawn: dict[str, Any] = {"num_resamples": num_resamples, "rng": rng}
+    compare = _Comparison(patients, reference_patients, num_resamples, rng)
+    return {metric: _told(metric, scores, reference, dims, compare) for metric in METRICS}
+
+
+def summarize_artefacts(
+    scores: AppearanceScores,
+    reference: AppearanceScores | None,
+    *,
+    patients: Sequence[str],
+    reference_patients: Sequence[str],
+    dims: int,
+    sequences: Sequence[str],
+    num_resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Return the same of noise level, edge sharpness and fine power; by sequence, too."""
+    compare = _Comparison(patients, reference_patients, num_resamples, rng)
     report: dict[str, Any] = {}
-    for metric in METRICS:
-        by_plane, overall = scores.of(metric), scores.overall(metric)
-        told = distributions.describe(overall, patients, **drawn)
+    for measure in ARTEFACTS:
+        told = _told(measure, scores, reference, dims, compare)
         if told is not None:
-            told["planes"] = {
-                name: distributions.describe(by_plane[:, number], patients, **drawn)
-                for number, name in enumerate(plane_names(dims))
+            found = scores.by_sequence(measure)
+            others = None if reference is None else reference.by_sequence(measure)
+            told["sequences"] = {
+                name: compare(found[:, number], None if others is None else others[:, number])
+                for number, name in enumerate(sequences)
             }
-            if reference is not None:
-                compared = distributions.compare(
-                    overall,
-                    reference.overall(metric),
-                    patients_x=patients,
-                    patients_y=reference_patients,
-                    **drawn,
-                )
-                told |= compared or dict.fromkeys(("difference", "distance"))
-        report[metric] = told
+        report[measure] = told
     return report
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Describes values of some scans, and compares them with those of reference scans."""
+
+    patients: Sequence[str]
+    reference_patients: Sequence[str]
+    num_resamples: int
+    rng: np.random.Generator
+
+    def __call__(
+        self, values: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"] | None
+    ) -> dict[str, Any] | None:
+        told = self.describe(values)
+        return told if told is None or others is None else told | self.compare(values, others)
+
+    def describe(self, values: Float[np.ndarray, " n"]) -> dict[str, Any] | None:
+        return distributions.describe(
+            values, self.patients, num_resamples=self.num_resamples, rng=self.rng
+        )
+
+    def compare(
+        self, values: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"]
+    ) -> dict[str, Any]:
+        compared = distributions.compare(
+            values,
+            others,
+            patients_x=self.patients,
+            patients_y=self.reference_patients,
+            num_resamples=self.num_resamples,
+            rng=self.rng,
+        )
+        return {**(compared or dict.fromkeys(("difference", "distance")))}
+
+
+def _told(
+    measure: str,
+    scores: AppearanceScores,
+    reference: AppearanceScores | None,
+    dims: int,
+    compare: _Comparison,
+) -> dict[str, Any] | None:
+    by_plane, overall = scores.of(measure), scores.overall(measure)
+    told = compare.describe(overall)
+    if told is None:
+        return None
+    told["planes"] = {
+        name: compare.describe(by_plane[:, number]) for number, name in enumerate(plane_names(dims))
+    }
+    if reference is not None:
+        told |= compare.compare(overall, reference.overall(measure))
+    return told
 
 
 def _slices(

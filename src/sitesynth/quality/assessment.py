@@ -7,13 +7,18 @@ no evidence against copying, which is the privacy audit's business.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sitesynth.described import Described
 from sitesynth.features import Extractor, FeatureScale
-from sitesynth.quality.appearance import AppearanceScores, summarize_appearance
+from sitesynth.quality.appearance import (
+    AppearanceScores,
+    summarize_appearance,
+    summarize_artefacts,
+)
 from sitesynth.quality.brisque import MODEL_NAME, model_digest
 from sitesynth.quality.diversity import (
     draw_pairs,
@@ -102,16 +107,20 @@ def assess_quality(
             },
         }
     looks = {"synthetic": synthetic, "real": train, "held_out": held_out}
-    for name, scans in looks.items():
-        report[name] |= summarize_appearance(
-            appearance["train" if name == "real" else name],
-            None if name == "held_out" else appearance["held_out"],
-            patients=scans.patients,
-            reference_patients=held_out.patients,
-            dims=extractor.dims,
-            num_resamples=settings.num_resamples,
-            rng=rng,
-        )
+    for summarize in (
+        summarize_appearance,
+        partial(summarize_artefacts, sequences=extractor.sequences),
+    ):
+        for name, scans in looks.items():
+            report[name] |= summarize(
+                appearance["train" if name == "real" else name],
+                None if name == "held_out" else appearance["held_out"],
+                patients=scans.patients,
+                reference_patients=held_out.patients,
+                dims=extractor.dims,
+                num_resamples=settings.num_resamples,
+                rng=rng,
+            )
     report["largest_shifts"] = _largest_shifts(extractor, scale, drawn, train.features)
     return report
 

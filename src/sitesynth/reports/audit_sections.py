@@ -27,6 +27,7 @@ from sitesynth.reports.privacy_tables import (
 )
 from sitesynth.reports.quality_tables import (
     appearance_table,
+    artefact_table,
     fidelity_table,
     held_out_table,
     judge_table,
@@ -77,6 +78,7 @@ def quality_section(results: Results) -> Section:
             held_out_table(quality),
             *blocks,
             appearance_table(quality),
+            artefact_table(quality),
             shift_table(quality),
             reconstruction_table(quality),
         ],
@@ -224,8 +226,12 @@ def _null(site: str, copies: Mapping[str, Any]) -> Figure:
         for told in copies.values()
     )
     lines = []
-    looks = (Style("#0072b2", "solid", "o", 1.6), Style("#d55e00", "dashed", "s", 1.6))
-    for (view, told), look in zip(copies.items(), looks, strict=True):
+    looks = (
+        Style("#0072b2", "solid", "o", 1.6),
+        Style("#d55e00", "dashed", "s", 1.6),
+        Style("#009e73", "dotted", "^", 1.6),
+    )
+    for (view, told), look in zip(copies.items(), looks[: len(copies)], strict=True):
         counts = np.arange(min(most, told["num_synthetic"]) + 1)
         chances = [
             p_of_copies(int(count), told["num_synthetic"], told["null"]["num_strangers"])

@@ -9,6 +9,7 @@ from sitesynth.reports.page import Gallery
 from sitesynth.reports.privacy_tables import copy_table, gate_table, membership_table
 from sitesynth.reports.quality_tables import (
     appearance_table,
+    artefact_table,
     fidelity_table,
     held_out_table,
     judge_table,
@@ -32,6 +33,11 @@ def v(value: float) -> dict[str, float]:
     return {"value": value, "low": value - 1, "high": value + 1}
 
 
+def by_sequence(value: float, **compared: Any) -> dict[str, Any]:
+    told = {**scores(value), **compared}
+    return {**told, "sequences": {"t1": told, "t2": None}}
+
+
 def scores(value: float) -> dict[str, Any]:
     return {**v(value), "n": 9, "quartiles": [value - 3, value, value + 3], "planes": {}}
 
@@ -43,12 +49,24 @@ QUALITY = {
             "synthetic": {
                 "brisque": {**scores(52), "difference": v(10.5), "distance": v(11.5)},
                 "piqe": {**scores(33), "difference": v(2.5), "distance": v(4.5)},
+                "noise_level": by_sequence(6, difference=v(1.25), distance=v(2.25)),
+                "edge_sharpness": by_sequence(1.25, difference=v(1.5), distance=v(3.5)),
+                "fine_power": by_sequence(-9, difference=v(-1.75), distance=v(2.75)),
             },
             "real": {
                 "brisque": {**scores(42), "difference": v(0.5), "distance": v(1.5)},
                 "piqe": None,
+                "noise_level": by_sequence(5, difference=v(0.25), distance=v(1.75)),
+                "edge_sharpness": None,
+                "fine_power": by_sequence(-8, difference=v(-0.5), distance=v(1.5)),
             },
-            "held_out": {"brisque": scores(41.5), "piqe": scores(30.5)},
+            "held_out": {
+                "brisque": scores(41.5),
+                "piqe": scores(30.5),
+                "noise_level": by_sequence(4.75),
+                "edge_sharpness": by_sequence(1.5),
+                "fine_power": by_sequence(-7.25),
+            },
         }
     },
 }
@@ -87,14 +105,43 @@ def test_what_a_judge_sees_stands_before_and_after_the_autoencoder() -> None:
 def test_scores_stand_beside_those_of_real_scans_and_the_floor() -> None:
     """Mean with quartiles of both, then differences and distances of synthetic and of training."""
     table = appearance_table(QUALITY)
-    brisque, piqe = table.rows
+    brisque, piqe, noise, width, power = table.rows
 
     assert [cell.text for cell in brisque] == [
         "alder", "BRISQUE", "52", "41.5", "10.5", "0.500", "11.5", "1.5",
     ]  # fmt: skip
     assert brisque[2].note == "49 to 55"
     assert [cell.text for cell in piqe] == ["PIQE", "33", "30.5", "2.5", "–", "4.5", "–"]
+    assert [cell.text for cell in noise[:3]] == ["Noise, grey levels", "6", "4.75"]
+    assert [cell.text for cell in width] == [
+        "Edge sharpness",
+        "1.25",
+        "1.5",
+        "1.5",
+        "–",
+        "3.5",
+        "–",
+    ]
+    assert power[1].text == "\u22129"
     assert "abababababab" in table.note
+
+
+def test_artefacts_stand_by_sequence_beside_the_floor() -> None:
+    """Of each score: synthetic, held-out, distance, floor; a sequence that nobody has is dashes."""
+    t1, t2 = artefact_table(QUALITY).rows
+
+    assert [cell.text for cell in t1] == [
+        "alder", "t1", "6", "4.75", "2.25", "1.75", "1.25", "1.5", "3.5", "–",
+        "\u22129", "\u22127.25", "2.75", "1.5",
+    ]  # fmt: skip
+    assert [cell.text for cell in t2] == ["t2", *["–"] * 12]
+
+
+def test_a_site_without_a_head_to_look_at_says_so() -> None:
+    blank = {kind: dict.fromkeys(found, None) for kind, found in QUALITY["sites"]["alder"].items()}
+    (row,) = artefact_table({"sites": {"alder": blank}}).rows
+
+    assert row[1].text == "too little head to look at"
 
 
 def test_every_row_is_as_wide_as_the_header(study: Study, results: Results) -> None:
@@ -107,6 +154,7 @@ def test_every_row_is_as_wide_as_the_header(study: Study, results: Results) -> N
         matrix_table(quality, "fid"),
         held_out_table(quality),
         appearance_table(QUALITY),
+        artefact_table(QUALITY),
         judge_table(quality, classes=study.classes),
         reconstruction_table(quality),
         reconstruction_table({"sites": {"alder": {"reconstruction": RETURNED}}}),
