@@ -11,6 +11,7 @@ from sitesynth.generators.private_gradients import PRIVATE_FILE
 from sitesynth.images import read_images
 from sitesynth.privacy.accounting import account
 from sitesynth.privacy.audit import audit_privacy
+from sitesynth.privacy.encoder import encoder_view
 from sitesynth.privacy.nearest import find_nearest_pairs
 from sitesynth.privacy.pairs import write_pairs
 from sitesynth.privacy.probes import limits_of, probe
@@ -64,6 +65,9 @@ def run(
             is_autoencoder_nobodys=generator.config.latents_source == "phantom",
             is_choice_blind=generator.config.diffusion.validate_every is None,
         )
+    learned = None
+    if privacy.encoder is not None:
+        learned = encoder_view(*described, settings=privacy.encoder, seed=seed, site=site)
     found = audit_privacy(
         *described,
         synthetic,
@@ -74,6 +78,7 @@ def run(
         guarantee=guarantee,
         settings=privacy,
         rng=seeds.numpy_generator(seed, "privacy", site),
+        learned=learned,
     )
     write_json(
         audit, {"site": site, "weights": digest_weights(encoder, model, correction), **found}

@@ -56,6 +56,7 @@ PRIVACY = PrivacySettings(
     noise_draws=1,
     num_splits=10,
     confidence=0.95,
+    encoder=None,
     copy_level=0.025,
     max_membership_auc=0.5,
     max_epsilon=None,

@@ -269,6 +269,28 @@ def test_every_problem_of_a_study_is_listed(study: Study, write: Write) -> None:
     assert "  evaluation.margin: Input should be a valid number" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("width", 0, "greater than 0 (got 0)"),
+        ("batch_size", 1, "greater than or equal to 2 (got 1)"),
+        ("learning_rate", 0.0, "greater than 0 (got 0.0)"),
+        ("num_steps", -1, "greater than 0 (got -1)"),
+    ],
+)
+def test_an_encoder_that_could_learn_nothing_is_refused(
+    study: Study, write: Write, key: str, value: object, message: str
+) -> None:
+    """One scan a step has no other to be told from."""
+    encoder = {"width": 8, "batch_size": 16, "learning_rate": 1e-3, "num_steps": 10}
+    study["privacy"]["encoder"] = encoder | {key: value}
+
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(study))
+
+    assert f"  privacy.encoder.{key}: Input should be {message}" in str(error.value)
+
+
 def spoil(*path: str, value: object) -> Callable[[Study], None]:
     """Return a change of one value of a study."""
 

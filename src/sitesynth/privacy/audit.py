@@ -21,7 +21,7 @@ from sitesynth.privacy.copies import (
 from sitesynth.privacy.gate import attack_confidence, copy_level, decide
 from sitesynth.privacy.membership import Attack, run_attack, score_by_patient
 from sitesynth.privacy.probes import membership_scores
-from sitesynth.privacy.similarity import feature_view, voxel_view
+from sitesynth.privacy.similarity import SimilarityView, feature_view, voxel_view
 from sitesynth.settings import PrivacySettings
 
 
@@ -40,6 +40,7 @@ def audit_privacy(
     guarantee: Mapping[str, Any] | None,
     settings: PrivacySettings,
     rng: np.random.Generator,
+    learned: SimilarityView | None = None,
 ) -> dict[str, Any]:
     """Audit a generator.
 
@@ -55,22 +56,27 @@ def audit_privacy(
         guarantee: What differential privacy promises; see `sitesynth.privacy.accounting`.
         settings: The `privacy` section of params.yaml.
         rng: Source of the random splits of the controls.
+        learned: A third view for copies, by an encoder that learned from training scans; it is no
+            membership attack.
 
     Returns:
         The site's entry in results/privacy.json, its gate included.
     """
     views = {"features": feature_view(train, feature_names), "voxels": voxel_view(train)}
-    similar = {
-        name: compare_scans(view, train, held_out, synthetic) for name, view in views.items()
-    }
-    level = copy_level(settings, len(views))
+    fixed = {name: compare_scans(view, train, held_out, synthetic) for name, view in views.items()}
+    similar = dict(fixed)
+    if learned is not None:
+        similar["encoder"] = compare_scans(
+            learned, train, held_out, synthetic, are_members_strangers=False
+        )
+    level = copy_level(settings, len(similar))
     copies = {name: find_copies(found, level=level) for name, found in similar.items()}
     planted = {
         name: find_copies(_with_copier(found), level=level) for name, found in similar.items()
     }
 
     scores = {name: membership_scores(*pair) for name, pair in errors.items()}
-    for name, found in similar.items():
+    for name, found in fixed.items():
         nearest = found.synthetic_to_train.max(axis=0), found.synthetic_to_held_out.max(axis=0)
         scores[f"samples ({name})"] = nearest
 
@@ -124,13 +130,10 @@ def audit_privacy(
 
 def _with_copier(found: Similarities) -> Similarities:
     """Return the similarities as if the generator had given out the training scans."""
-    return Similarities(
+    return replace(
+        found,
         synthetic_to_train=found.train_to_train,
         synthetic_to_held_out=found.held_out_to_train.T,
-        train_to_train=found.train_to_train,
-        held_out_to_train=found.held_out_to_train,
-        train_patients=found.train_patients,
-        held_out_patients=found.held_out_patients,
     )
 
 

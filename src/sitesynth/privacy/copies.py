@@ -13,7 +13,9 @@ random order of similarity, the first k are all synthetic with probability
     p = C(m, k) / C(m + N, k).
 
 That is the exact test of k copies (Epstein, 1954, on exceedances), and its own size-matched null:
-N counts a pair of patients who are each other's best match once, because they are one draw.
+N counts a pair of patients who are each other's best match once, because they are one draw. In a
+view that was learned from training scans (`sitesynth.privacy.encoder`) held-out patients alone are
+strangers.
 
 The test is of the synthetic scans: how many of them are copies. Two more counts stand beside it, on
 the same closed form, and are no rules of the gate. By class: whether copies are of one class, which
@@ -58,6 +60,9 @@ class Similarities:
     held_out_to_train: Float[np.ndarray, "h n"]
     train_patients: tuple[str, ...]
     held_out_patients: tuple[str, ...]
+    are_members_strangers: bool = True
+    """Whether training scans are to each other what scans of nobody are to them: not where the view
+    was learned from some of them."""
 
 
 @final
@@ -107,9 +112,14 @@ class Copies:
 
 
 def compare_scans(
-    view: SimilarityView, train: Described, held_out: Described, synthetic: Described
+    view: SimilarityView,
+    train: Described,
+    held_out: Described,
+    synthetic: Described,
+    *,
+    are_members_strangers: bool = True,
 ) -> Similarities:
-    """Measure all similarities that the test needs, in one view."""
+    """Measure all similarities that the test needs, in one view; see `Similarities`."""
     return Similarities(
         synthetic_to_train=view(synthetic, train),
         synthetic_to_held_out=view(synthetic, held_out),
@@ -117,6 +127,7 @@ def compare_scans(
         held_out_to_train=view(held_out, train),
         train_patients=train.patients,
         held_out_patients=held_out.patients,
+        are_members_strangers=are_members_strangers,
     )
 
 
@@ -206,12 +217,14 @@ def _train_matches(similarities: Similarities) -> np.ndarray:
 
 def _strangers(similarities: Similarities) -> tuple[np.ndarray, int]:
     """Return each real scan's similarity to its best match, and how many draws they are worth."""
+    others = similarities.held_out_to_train.max(axis=1)
+    if not similarities.are_members_strangers:
+        return others, len(others)
     among = _train_matches(similarities)
     best = among.argmax(axis=1)
     names = similarities.train_patients
     pairs = {frozenset((names[one], names[int(other)])) for one, other in enumerate(best)}
-    matches = np.concatenate([among.max(axis=1), similarities.held_out_to_train.max(axis=1)])
-    return matches, len(pairs) + len(similarities.held_out_to_train)
+    return np.concatenate([among.max(axis=1), others]), len(pairs) + len(others)
 
 
 def _percentiles(values: np.ndarray) -> list[float]:

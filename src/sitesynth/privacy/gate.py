@@ -5,7 +5,7 @@ nothing (ADR 21 argues the defaults, `benchmarks/gate_false_refusals.py` measure
 
 1. Enough held-out patients, or nothing can be said.
 2. The audit works: given the training scans themselves, it finds copies.
-3. No more copies than chance explains, in either view.
+3. No more copies than chance explains, in any view.
 4. No attack whose interval lies above chance.
 5. Where `max_epsilon` asks for it: an epsilon of the whole bundle, not above that.
 

@@ -21,7 +21,7 @@ from sitesynth.described import Described, shrink
 from sitesynth.features import FeatureScale, mirrored
 
 
-__all__ = ["RIGHT", "VIEWS", "SimilarityView", "feature_view", "voxel_view"]
+__all__ = ["COARSE_VOXELS", "RIGHT", "VIEWS", "SimilarityView", "feature_view", "voxel_view"]
 
 COARSE_VOXELS: Final = 16
 """Most voxels along an axis in the voxel view: noise goes, the person stays."""

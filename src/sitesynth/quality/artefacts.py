@@ -118,7 +118,8 @@ def _gradients(stack: Stack, spread: float) -> Float[np.ndarray, "2 s h w"]:
     # The window cuts the Gaussian off, and some of every slope with it.
     places = np.arange(-RADIUS, RADIUS + 1)
     weights = np.exp(-(places**2) / (2 * spread**2))
-    return np.stack(found) * (spread**2 * weights.sum() / (places**2 @ weights))
+    slopes: np.ndarray = np.stack(found) * (spread**2 * weights.sum() / (places**2 @ weights))
+    return slopes
 
 
 def _window() -> Float[np.ndarray, "p p"]:

@@ -4,7 +4,12 @@ Nothing here computes, and nothing has a default: DVC tracks the values in param
 that is not there is a value whose change reruns nothing.
 """
 
-from sitesynth.settings.audits import ExtractorSettings, PrivacySettings, QualitySettings
+from sitesynth.settings.audits import (
+    EncoderSettings,
+    ExtractorSettings,
+    PrivacySettings,
+    QualitySettings,
+)
 from sitesynth.settings.classifiers import (
     ClassifierSettings,
     FederatedSettings,
@@ -74,6 +79,7 @@ __all__ = [
     "ComputeSettings",
     "CorrectionSettings",
     "DiffusionSettings",
+    "EncoderSettings",
     "EvaluationSettings",
     "ExtractorSettings",
     "FederatedSettings",

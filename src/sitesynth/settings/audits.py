@@ -84,6 +84,22 @@ class ExtractorSettings(Section):
         return self
 
 
+class EncoderSettings(Section):
+    """A contrastive encoder that looks for copies beside features and voxels; ADR 65."""
+
+    width: Count
+    """Channels of its first convolution; the second and third have twice and four times as many."""
+
+    batch_size: Annotated[int, Field(ge=2)]
+    """Scans of a step, two views of each."""
+
+    learning_rate: Positive
+    """Peak step size of AdamW."""
+
+    num_steps: Count
+    """Steps of each of the two encoders of a site."""
+
+
 class PrivacySettings(Section):
     """What a generator is asked before it may leave its site; ADR 21 argues the defaults."""
 
@@ -98,6 +114,9 @@ class PrivacySettings(Section):
 
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
     """With which all membership attacks' intervals hold together."""
+
+    encoder: EncoderSettings | None
+    """Looks for copies a third time, by an encoder trained at the site; null looks twice."""
 
     copy_level: Annotated[float, Field(gt=0.0, lt=0.5)]
     """Probability that an innocent generator is refused for copies, all views together."""

@@ -1,5 +1,7 @@
 """The copy test, on similarities whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,19 @@ def test_patients_who_match_each_other_are_one_draw() -> None:
     found = find_copies(similarities(synthetic=[[0, 0, 0]], unseen=[[0, 0]]), level=0.01)
 
     assert found.num_strangers == 4
+
+
+def test_training_scans_are_no_strangers_where_the_view_was_learned_from_them() -> None:
+    """Held-out patients reach 0.5, training scans 0.9 among themselves: two strangers, from 0.5."""
+    near = [[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]]
+    alike = similarities(synthetic=[[0.6, 0, 0]], unseen=[[0, 0]], train=near)
+    fixed, learned = (
+        find_copies(replace(alike, are_members_strangers=is_fixed), level=0.01)
+        for is_fixed in (True, False)
+    )
+
+    assert (fixed.threshold, fixed.num_strangers, fixed.num_copies) == (0.9, 4, 0)
+    assert (learned.threshold, learned.num_strangers, learned.num_copies) == (0.5, 2, 1)
 
 
 def test_two_scans_of_one_patient_are_no_strangers() -> None:

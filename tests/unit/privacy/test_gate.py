@@ -18,6 +18,7 @@ from sitesynth.generators.schedules import StraightSchedule
 from sitesynth.privacy.audit import audit_privacy
 from sitesynth.privacy.probes import velocity_errors
 from sitesynth.privacy.release import check_release
+from sitesynth.privacy.similarity import SimilarityView
 from sitesynth.settings import PrivacySettings
 
 
@@ -26,6 +27,7 @@ SETTINGS = PrivacySettings(
     noise_draws=2,
     num_splits=50,
     confidence=0.95,
+    encoder=None,
     copy_level=0.025,
     max_membership_auc=0.5,
     max_epsilon=None,
@@ -100,6 +102,7 @@ def audit(
     seed: int = 1,
     guarantee: dict[str, Any] | None = None,
     max_epsilon: float | None = None,
+    learned: SimilarityView | None = None,
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     train = rng.standard_normal((NUM_TRAIN, NUM_NUMBERS))
@@ -114,6 +117,7 @@ def audit(
         guarantee=guarantee,
         settings=SETTINGS.model_copy(update={"max_epsilon": max_epsilon}),
         rng=rng,
+        learned=learned,
     )
 
 
@@ -213,6 +217,41 @@ def test_an_audit_that_could_find_no_copy_refuses() -> None:
     )
 
     assert any("does not work" in reason for reason in found["gate"]["reasons"])
+
+
+def sees(likeness: float) -> SimilarityView:
+    """Return a view in which synthetic scans are that much like training scans, nobody else."""
+
+    def similarity(first: Described, second: Described) -> np.ndarray:
+        is_copy = first.patients[0].startswith("synthetic") and second.patients[0].startswith("t")
+        same = np.array([[a == b for b in second.patients] for a in first.patients], dtype=float)
+        return np.where(same, 1.0, likeness if is_copy else 0.5)
+
+    return similarity
+
+
+def test_copies_that_a_third_view_alone_sees_are_refused() -> None:
+    """By held-out patients alone: the view was learned from training scans."""
+    found = audit(honest, learned=sees(0.9))
+
+    assert found["copies"]["encoder"]["null"]["num_strangers"] == NUM_HELD_OUT
+    assert found["copies"]["encoder"]["rate"] == 1
+    assert [reason for reason in found["gate"]["reasons"] if "in encoder" in reason]
+    assert len(found["gate"]["reasons"]) == 1
+
+
+def test_a_third_view_takes_a_third_of_the_level_and_attacks_nobody() -> None:
+    """All else is as it was with two: the draws, the attacks, and what copies they saw."""
+    two, three = audit(honest), audit(honest, learned=sees(0.4))
+
+    assert three["gate"]["verdict"] == "passed"
+    assert three["membership"] == two["membership"]
+    assert "encoder" not in two["copies"]
+    for view in ("features", "voxels"):
+        assert three["copies"][view]["p_value"] == two["copies"][view]["p_value"]
+        allowed = [told["copies"][view]["null"]["allowed_rate"] for told in (two, three)]
+        assert allowed[0] <= allowed[1]
+    assert three["planted_copies_found"]["encoder"] == 1
 
 
 def test_too_few_held_out_patients_refuse() -> None:

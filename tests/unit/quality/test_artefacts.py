@@ -20,7 +20,8 @@ def anatomy(rng: np.random.Generator, *, blur: float = 0.0) -> np.ndarray:
             centre, radii = rng.uniform(4, 26, 2), rng.uniform(3, 8, 2)
             inside = ((rows - centre[0]) / radii[0]) ** 2 + ((columns - centre[1]) / radii[1]) ** 2
             image[inside < 1] += rng.uniform(20, 60)
-    return ndimage.gaussian_filter(slices, (0, blur, blur))
+    blurred: np.ndarray = ndimage.gaussian_filter(slices, (0, blur, blur))
+    return blurred
 
 
 def whole(stack: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ def scores(value: float) -> dict[str, Any]:
     return {**v(value), "n": 9, "quartiles": [value - 3, value, value + 3], "planes": {}}
 
 
-QUALITY = {
+QUALITY: dict[str, Any] = {
     "brisque_model": {"name": "LIVE release of 2011", "digest": "ab" * 32},
     "sites": {
         "alder": {
