@@ -7,7 +7,13 @@ from importlib import import_module
 import pytest
 
 from sitesynth import networks
-from sitesynth.networks import AutoencoderKL, DenseNet, hidden
+from sitesynth.networks import (
+    AutoencoderKL,
+    DenseNet,
+    PatchAdversarialLoss,
+    PatchDiscriminator,
+    hidden,
+)
 
 
 class TestHidden:
@@ -47,4 +53,7 @@ def test_networks_come_without_what_they_do_not_need() -> None:
 def test_networks_are_monais() -> None:
     assert AutoencoderKL.__module__ == "monai.networks.nets.autoencoderkl"
     assert DenseNet.__module__ == "monai.networks.nets.densenet"
-    assert set(networks.__all__) == {"AutoencoderKL", "DenseNet", "hidden"}
+    assert PatchDiscriminator.__module__ == "monai.networks.nets.patchgan_discriminator"
+    assert PatchAdversarialLoss.__module__ == "monai.losses.adversarial_loss"
+    offered = {"AutoencoderKL", "DenseNet", "PatchAdversarialLoss", "PatchDiscriminator"}
+    assert set(networks.__all__) == {*offered, "hidden"}
