@@ -25,7 +25,7 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.planted_shifts import Scans, draw_scans, on_sequences
 from sitesynth import seeds
-from sitesynth.audits import THUMBNAIL_VOXELS, Described, shrink
+from sitesynth.described import THUMBNAIL_VOXELS, Described, shrink
 from sitesynth.features import Extractor, extractor_for
 from sitesynth.preprocessing.scans import channels_of
 from sitesynth.privacy.copies import compare_scans, find_copies

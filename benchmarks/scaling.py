@@ -42,7 +42,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_step import tutorial_seconds
 from sitesynth import seeds
-from sitesynth.generators.autoencoder import Autoencoder, train_autoencoder
+from sitesynth.generators.autoencoder import Autoencoder
+from sitesynth.generators.autoencoder_training import train_autoencoder
 from sitesynth.generators.diffusion import train_flow
 from sitesynth.generators.latents import encode_scans, measure_scale
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels

@@ -102,7 +102,7 @@ def fit_correction(
             continue
         samples = drawn[:, sequence]
         wanted = powers[sequence] / len(levels[sequence])
-        given = sum(power_of(sample, bands) for sample in samples) / len(samples)
+        given = np.mean([power_of(sample, bands) for sample in samples], axis=0)
         if not given.any():
             raise TrainingError(
                 f"all voxels that the generator of {scans.table['site'].iloc[0]} draws of {name} "
@@ -137,7 +137,7 @@ def bands_of(grid: Sequence[int]) -> Int[np.ndarray, "..."]:
     """Return the band of each spatial frequency of a grid, by its length in cycles per voxel."""
     axes = np.meshgrid(*(np.fft.fftfreq(size) for size in grid), indexing="ij")
     lengths = np.sqrt(sum(axis**2 for axis in axes))
-    return np.minimum((lengths * BANDS_PER_CYCLE).astype(int), NUM_BANDS - 1)
+    return np.asarray(np.minimum((lengths * BANDS_PER_CYCLE).astype(int), NUM_BANDS - 1))
 
 
 def power_of(
@@ -158,7 +158,8 @@ def sharpened(
     factors = gains[bands]
     factors[(0,) * factors.ndim] = 1.0
     axes = tuple(range(1, samples.ndim))
-    return np.fft.ifftn(np.fft.fftn(samples, axes=axes) * factors, axes=axes).real.clip(0.0, 1.0)
+    spectra = np.fft.fftn(samples, axes=axes) * factors
+    return np.asarray(np.fft.ifftn(spectra, axes=axes).real.clip(0.0, 1.0))
 
 
 def _matched(gains: np.ndarray, sharp: np.ndarray, real: np.ndarray) -> SequenceCorrection:

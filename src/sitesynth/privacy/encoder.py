@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sitesynth import seeds
-from sitesynth.audits import Described, shrink
+from sitesynth.described import Described, shrink
 from sitesynth.privacy.similarity import COARSE_VOXELS, RIGHT, SimilarityView
 from sitesynth.settings import EncoderSettings
 from sitesynth.training import best_device, channels_last, train

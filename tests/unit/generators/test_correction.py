@@ -35,7 +35,7 @@ def pictures(count: int, grid: tuple[int, ...], *, seed: int, blur: float) -> np
     smooth = ndimage.gaussian_filter(noise, 1.0, axes=axes)
     smooth = smooth / smooth.std() + 0.2 * noise
     smooth = ndimage.gaussian_filter(smooth, blur, axes=axes) if blur else smooth
-    return (0.5 + 0.12 * smooth).clip(0, 1).astype(np.float32)
+    return np.asarray((0.5 + 0.12 * smooth).clip(0, 1), dtype=np.float32)
 
 
 def image_set(folder: Path, voxels: np.ndarray, presence: np.ndarray) -> ImageSet:

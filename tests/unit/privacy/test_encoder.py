@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from sitesynth.audits import Described
+from sitesynth.described import Described
 from sitesynth.privacy.encoder import (
     TEMPERATURE,
     contrastive_loss,
