@@ -131,10 +131,10 @@ def test_artefacts_stand_by_sequence_beside_the_floor() -> None:
     t1, t2 = artefact_table(QUALITY).rows
 
     assert [cell.text for cell in t1] == [
-        "alder", "t1", "6", "4.75", "2.25", "1.75", "1.25", "1.5", "3.5", "–",
-        "\u22129", "\u22127.25", "2.75", "1.5",
+        "alder", "t1", "6", "4.75", "2.25", "1.25", "1.5", "3.5", "\u22129", "\u22127.25", "2.75",
     ]  # fmt: skip
-    assert [cell.text for cell in t2] == ["t2", *["–"] * 12]
+    assert [t1[place].note for place in (4, 7, 10)] == ["floor 1.75", "floor –", "floor 1.5"]
+    assert [cell.text for cell in t2] == ["t2", *["–"] * 9]
 
 
 def test_a_site_without_a_head_to_look_at_says_so() -> None:
