@@ -106,7 +106,9 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
     }
     assert card.get("variant", "flow") == variant
     assert card.get("variant_losses", card["flow_losses"]) == losses
-    assert "nobody's scans" in (tmp_path / "bundle" / "card.md").read_text()
+    said = (tmp_path / "bundle" / "card.md").read_text()
+    assert "nobody's scans" in said
+    assert "brought to the mean sharpness" in said
     assert len(sidecars) == 2 * SAMPLING.num_per_class
     assert {told["sampler"] for told in sidecars} == {
         "heun" if variant == "flow" else f"not applicable: a {variant} draws in one pass"

@@ -16,6 +16,11 @@ MADE_OF: Final[Mapping[VariantName, str]] = {
     "gaussian": "A baseline: a KL autoencoder and a Gaussian per label over its latents.",
 }
 
+CORRECTED: Final = (
+    "Its samples are brought to the mean sharpness and grey levels of these scans.",
+    "",
+)
+
 PHANTOM_LATENTS: Final = (
     "The autoencoder was trained on phantoms, which are nobody's scans; every site has the same.",
     "",
@@ -105,6 +110,7 @@ def describe_card(card: Mapping[str, Any], config: GeneratorConfig) -> str:
         ),
         "",
         *(PHANTOM_LATENTS if config.latents_source == "phantom" else ()),
+        *(() if config.correction is None else CORRECTED),
         "## Privacy",
         "",
         f"Gate: {gate.get('verdict', 'not assessed')}.",
