@@ -206,7 +206,7 @@ def read_seconds(folder: Path, *, sites: Sequence[str]) -> dict[str, float | Non
         sites: The training sites.
     """
     one_shot = ["tune_mixing@None", "train_classifier@synthetic"]
-    for stage in ("train_autoencoder", "train_diffusion", "package", "sample"):
+    for stage in ("train_autoencoder", "train_diffusion", "correct", "package", "sample"):
         one_shot += [f"{stage}@{site}" for site in sites]
     told: dict[str, float | None] = {}
     for name, stages in (("federated", ["train_classifier@federated"]), ("one_shot", one_shot)):
