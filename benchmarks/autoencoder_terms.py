@@ -13,11 +13,10 @@ textures' strength, and with both, and prints for each
 The first row is of training scans that went through no autoencoder. It looks at no external site.
 """
 
-import sys
 import time
 from typing import Final
 
-from benchmarks.flows import asked_site, changed
+from benchmarks.flows import asked_site, changed, write_row
 from benchmarks.held_out import NUM_RESAMPLES, HeldOut
 from sitesynth import seeds
 from sitesynth.generators.autoencoder_training import train_autoencoder
@@ -104,21 +103,17 @@ def main() -> None:
     site, study, scans, _ = asked_site(__doc__)
     told = HeldOut.of(scans)
 
-    def row(*cells: object) -> None:
-        sys.stdout.write("| " + " | ".join(str(cell) for cell in cells) + " |\n")
-        sys.stdout.flush()
-
-    row(
+    write_row(
         "seed", "adversarial", "perceptual", "error", "MS-SSIM", "KID", "FID", "judge's AUC",
         "seconds",
     )  # fmt: skip
-    row(*["---"] * 9)
-    row("", "scans", "themselves", "", "", told.distances_to_training(), "", "")
+    write_row(*["---"] * 9)
+    write_row("", "scans", "themselves", "", "", told.distances_to_training(), "", "")
     for number in range(NUM_SEEDS):
         seed = study.seed + number
         for weights in WEIGHTS:
             asked = with_terms(study, *weights).model_copy(update={"seed": seed})
-            row(seed, *weights, *cells_of(scans, told, asked, site))
+            write_row(seed, *weights, *cells_of(scans, told, asked, site))
 
 
 if __name__ == "__main__":

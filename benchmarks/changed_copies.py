@@ -202,7 +202,7 @@ def p_values(
 
 
 def main() -> None:
-    """Print the table of ADR 65."""
+    """Print in how many splits each view refuses each kind of copies."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--site", default="alder")
     parser.add_argument("--splits", type=int, default=10)

@@ -1,6 +1,7 @@
-"""A generator as a study's own stage trains it: shared by several benchmarks."""
+"""Shared by benchmarks: a generator as a study's own stage trains it, and a row of a table."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from sitesynth.images import ImageSet, read_images
 from sitesynth.settings import Settings, load_settings
 
 
-__all__ = ["asked_site", "changed", "train_generator"]
+__all__ = ["asked_site", "changed", "train_generator", "write_row"]
 
 
 def asked_site(description: str | None) -> tuple[str, Settings, ImageSet, Autoencoder]:
@@ -70,3 +71,9 @@ def train_generator(
         "bounds": {},
     }
     return train_diffusion(scans, autoencoder, site=site, **(asked | others))
+
+
+def write_row(*cells: object) -> None:
+    """Write a row of a Markdown table, at once: the next one may take minutes."""
+    sys.stdout.write("| " + " | ".join(str(cell) for cell in cells) + " |\n")
+    sys.stdout.flush()

@@ -14,7 +14,6 @@ It trains five flows for each number of scans, and looks at no external site. Th
 site's own, of all its training patients, whatever the flow learns from.
 """
 
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.flows import asked_site, changed, train_generator
+from benchmarks.flows import asked_site, changed, train_generator, write_row
 from benchmarks.held_out import HeldOut, draw_cohort
 from sitesynth import seeds
 from sitesynth.generators.autoencoder import Autoencoder
@@ -93,16 +92,12 @@ def main() -> None:
     site, study, everyone, autoencoder = asked_site(__doc__)
     held_out = HeldOut.of(everyone)
 
-    def row(*cells: object) -> None:
-        sys.stdout.write("| " + " | ".join(str(cell) for cell in cells) + " |\n")
-        sys.stdout.flush()
-
-    row(
+    write_row(
         "training scans", "depth", "width", "held-out error", "training error", "gap", "KID", "FID",
         "seconds",
     )  # fmt: skip
-    row(*["---"] * 9)
-    row("scans themselves", *[""] * 5, held_out.distances_to_training(), "")
+    write_row(*["---"] * 9)
+    write_row("scans themselves", *[""] * 5, held_out.distances_to_training(), "")
     for share in SHARES:
         scans = keep_some(everyone, study.task.label, share=share, seed=study.seed)
         count = len(scans.in_split("train"))
@@ -112,7 +107,7 @@ def main() -> None:
                 cells = _cells(
                     scans, autoencoder, sized, site, held_out=held_out, scratch=Path(scratch)
                 )
-                row(count, depth, width, *cells)
+                write_row(count, depth, width, *cells)
 
 
 if __name__ == "__main__":

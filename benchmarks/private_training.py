@@ -16,7 +16,6 @@ A small grid; some three minutes of one core. Every row is a function of its arg
 """
 
 import argparse
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.flows import train_generator
+from benchmarks.flows import train_generator, write_row
 from benchmarks.held_out import HeldOut, draw_cohort
 from benchmarks.variants import external_auc
 from sitesynth import seeds
@@ -130,13 +129,9 @@ def main() -> None:
         )
         held_out = HeldOut.of(hospital)
 
-        def row(*cells: object) -> None:
-            sys.stdout.write("| " + " | ".join(str(cell) for cell in cells) + " |\n")
-            sys.stdout.flush()
-
-        row("noise multiplier", "epsilon", "held-out loss", "KID", "FID", "external AUC")
-        row(*["---"] * 6)
-        row(
+        write_row("noise multiplier", "epsilon", "held-out loss", "KID", "FID", "external AUC")
+        write_row(*["---"] * 6)
+        write_row(
             "training phantoms",
             "",
             "",
@@ -160,7 +155,7 @@ def main() -> None:
             synthetic = draw_cohort(
                 folder / f"noise {noise}", generator, study, num_per_class=NUM_PER_CLASS
             )
-            row(
+            write_row(
                 "no noise" if noise is None else f"{noise:g}",
                 epsilon,
                 f"{np.mean(list(losses['validation'].values())):.3f}",

@@ -14,14 +14,13 @@ from typing import Final, final
 from sitesynth.cohorts.sources import read_source
 from sitesynth.errors import MissingInputError, SitesynthError
 from sitesynth.generators.draws import check_asked
-from sitesynth.generators.generator import GeneratorConfig
+from sitesynth.generators.generator import PRESENCE, GeneratorConfig
 from sitesynth.images import MASK
 
 
 __all__ = ["LABEL", "Wanted", "read_wanted"]
 
 LABEL: Final = "label"
-HAS: Final = "has_"
 WORDS: Final = {"true": True, "false": False}
 
 MAX_SHOWN: Final = 5
@@ -78,7 +77,7 @@ def read_wanted(table: Path, config: GeneratorConfig) -> list[Wanted]:
         )
     source = read_source(table)
     covariates = config.covariates.names if config.covariates is not None else ()
-    flags = tuple(f"{HAS}{channel}" for channel in config.channels)
+    flags = tuple(f"{PRESENCE}{channel}" for channel in config.channels)
     known = (LABEL, *covariates, *flags)
     others = [name for name in source.header if name not in known]
     if others or LABEL not in source.header:
@@ -112,7 +111,9 @@ def _wanted_of(cells: Mapping[str, str], flags: tuple[str, ...]) -> Wanted:
         if cells.get(flag, "true").casefold() not in WORDS:
             raise SitesynthError(f"{flag} must be true or false, not '{cells[flag]}'.")
     missing = tuple(
-        flag.removeprefix(HAS) for flag in flags if not WORDS[cells.get(flag, "true").casefold()]
+        flag.removeprefix(PRESENCE)
+        for flag in flags
+        if not WORDS[cells.get(flag, "true").casefold()]
     )
     asked = {name: cell for name, cell in cells.items() if name not in {LABEL, *flags}}
     return Wanted(cells[LABEL], asked, missing)
