@@ -263,12 +263,15 @@ def _check_sizes(path: Path, config: GeneratorConfig) -> None:
         raise BundleError(f"{path}: the latent scale and spacing must be finite numbers.")
     folds, tokens = config.autoencoder.patch, config.diffusion.patch
     widths = config.autoencoder.channels
+    convolutions = config.diffusion.convolutions
     sizes = {
         "depth": (config.diffusion.depth, MAX_DEPTH),
         "levels": (len(widths), MAX_LEVELS),
         "width": (max(*widths, config.diffusion.width), MAX_WIDTH),
         "components": (config.diffusion.components, MAX_WIDTH),
         "latent_channels": (config.autoencoder.latent_channels, MAX_WIDTH),
+        "feature_maps": (convolutions.feature_maps if convolutions else 0, MAX_WIDTH),
+        "num_blocks": (convolutions.num_blocks if convolutions else 0, MAX_DEPTH),
     }
     for name, (size, most) in sizes.items():
         if size > most:

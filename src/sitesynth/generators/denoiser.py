@@ -21,8 +21,9 @@ Axes: n = samples, k = latent channels, c = image channels, v = covariates, then
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
 import torch
@@ -34,6 +35,7 @@ from sitesynth.generators.covariates import Covariates
 from sitesynth.generators.schedules import precondition, schedule_named
 from sitesynth.generators.spectrum import cosine_basis, from_frequencies, to_frequencies
 from sitesynth.generators.transformer import Transformer
+from sitesynth.generators.uvit import UViT
 from sitesynth.images import UNKNOWN_LABEL
 from sitesynth.settings import DiffusionSettings
 
@@ -97,7 +99,10 @@ class Conditions:
 
 @final
 class Denoiser(nn.Module):
-    """A transformer over patches of latents, told time and conditions, beside a Gaussian."""
+    """A transformer over patches of latents, told time and conditions, beside a Gaussian.
+
+    Where the study asks for them, between convolutions.
+    """
 
     mean: Tensor
     spread: Tensor
@@ -119,7 +124,13 @@ class Denoiser(nn.Module):
         _, *grid = latent_shape
         self.schedule = schedule_named(settings.schedule)
         self.num_hints = 2 if settings.components else 1
-        self.network = Transformer(
+        convolutions = settings.convolutions
+        build: Callable[..., Transformer | UViT] = Transformer
+        if convolutions is not None:
+            build = partial(
+                UViT, feature_maps=convolutions.feature_maps, num_blocks=convolutions.num_blocks
+            )
+        self.network = build(
             latent_shape,
             patch=settings.patch,
             width=settings.width,

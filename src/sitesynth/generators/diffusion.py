@@ -22,7 +22,8 @@ from sitesynth.generators.private_gradients import (
     step_rngs,
 )
 from sitesynth.generators.variants import train_rival
-from sitesynth.images import ImageSet
+from sitesynth.generators.views import Warp
+from sitesynth.images import MASK, ImageSet
 from sitesynth.patterns import are_side_by_side, tell_patterns
 from sitesynth.processes import ALONE, Processes
 from sitesynth.settings import (
@@ -288,12 +289,17 @@ def train_diffusion(
             bounds=bounds,
         )
     views = seeds.generator(seed, "diffusion", site, "views")
+    warp = None
+    if settings.warp:
+        spacing = [1.0] * len(images.grid) if spacing_mm is None else spacing_mm
+        warp = Warp(settings.warp, tuple(spacing), has_mask=MASK in images.channels)
     autoencoder.to(best_device())
     encoded = encode_once(
         {"train": training, "validation": held_out},
         autoencoder,
         num_views=settings.num_views,
         rng=views,
+        warp=warp,
         folder=kept_latents,
     )
     autoencoder.cpu()

@@ -59,7 +59,12 @@ UNSAID_OF_THE_AUTOENCODER: Final[Mapping[str, object]] = {
 """Knobs that the file is silent about where they have these values, as every bundle had before
 there was a choice."""
 
-UNSAID_OF_THE_FLOW: Final[Mapping[str, object]] = {"label_score": False, "sizes": []}
+UNSAID_OF_THE_FLOW: Final[Mapping[str, object]] = {
+    "convolutions": None,
+    "label_score": False,
+    "sizes": [],
+    "warp": 0.0,
+}
 """Likewise, of the flow; a generator has one size, whatever it was chosen from."""
 
 Small = Annotated[int, Field(gt=0, le=4096)]

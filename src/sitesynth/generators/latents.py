@@ -2,8 +2,9 @@
 
 The encoder's mean and standard deviation are kept, so that each step draws a new latent from them
 (as a step on the images would). Each scan is encoded in several views: as it is, mirrored, and then
-shifted by a few voxels, every other one mirrored too. A small site needs the augmentation, against
-remembering its patients most of all, and it survives the caching this way.
+shifted by a few voxels and, if asked for, warped, every other one mirrored too. A small site needs
+the augmentation, against remembering its patients most of all, and it survives the caching this
+way.
 
 The flow works on *scaled* latents: each channel has mean 0, and one number for all channels makes
 their mean square 1 over all training latents. One number, not one per channel, so that what is
@@ -36,7 +37,7 @@ from sitesynth.errors import MissingInputError, TrainingError
 from sitesynth.generators import autoencoder as autoencoder_code
 from sitesynth.generators import patches, views
 from sitesynth.generators.autoencoder import Autoencoder
-from sitesynth.generators.views import views_of
+from sitesynth.generators.views import Warp, views_of
 from sitesynth.images import ImageSet
 from sitesynth.storage import read_json, replacing, sweep, write_json
 
@@ -110,7 +111,12 @@ def scans_at_once(images: ImageSet, most: int) -> int:
 
 @torch.no_grad()
 def encode_scans(
-    images: ImageSet, autoencoder: Autoencoder, *, num_views: int, rng: torch.Generator
+    images: ImageSet,
+    autoencoder: Autoencoder,
+    *,
+    num_views: int,
+    rng: torch.Generator,
+    warp: Warp | None = None,
 ) -> Latents:
     """Encode scans in several views, a few scans at a time.
 
@@ -119,6 +125,7 @@ def encode_scans(
         autoencoder: What encodes them, on its device; the latents are returned on the CPU.
         num_views: Encodings of each scan: as it is, mirrored, and then shifted ones.
         rng: Source of the shifts.
+        warp: What is done to shifted views beside.
     """
     means, stds = [], []
     device = autoencoder.typical.device
@@ -128,7 +135,7 @@ def encode_scans(
         batch, has = images.load(range(start, stop)), images.presence[start:stop].to(device)
         views = [
             autoencoder.encode(view.to(device), has)
-            for view in views_of(batch, num_views=num_views, rng=rng)
+            for view in views_of(batch, num_views=num_views, rng=rng, warp=warp)
         ]
         means.append(torch.stack([mean.cpu() for mean, _ in views], dim=1))
         stds.append(torch.stack([std.cpu() for _, std in views], dim=1))
@@ -141,6 +148,7 @@ def encode_once(
     *,
     num_views: int,
     rng: torch.Generator,
+    warp: Warp | None = None,
     folder: Path | None,
 ) -> dict[str, Latents]:
     """Encode the scans of some splits, or read what an earlier call on the same ones has left.
@@ -150,6 +158,7 @@ def encode_once(
         autoencoder: What encodes them, on its device.
         num_views: Encodings of each scan.
         rng: Source of the shifts, as it was seeded.
+        warp: What is done to shifted views beside.
         folder: Where the latents are kept, those of other scans or weights no longer; None keeps
             them nowhere.
 
@@ -159,13 +168,13 @@ def encode_once(
 
     def encode() -> dict[str, Latents]:
         return {
-            split: encode_scans(images, autoencoder, num_views=num_views, rng=rng)
+            split: encode_scans(images, autoencoder, num_views=num_views, rng=rng, warp=warp)
             for split, images in splits.items()
         }
 
     if folder is None:
         return encode()
-    path = folder / f"{_digest_of_latents(splits, autoencoder, num_views, rng)}.safetensors"
+    path = folder / f"{_digest_of_latents(splits, autoencoder, num_views, rng, warp)}.safetensors"
     if not path.exists():
         encoded = encode()
         with replacing(path) as temporary:
@@ -198,10 +207,12 @@ def _digest_of_latents(
     autoencoder: Autoencoder,
     num_views: int,
     rng: torch.Generator,
+    warp: Warp | None,
 ) -> str:
     """Return a digest of all that latents depend on."""
     device = autoencoder.typical.device.type
-    told = hashlib.sha256(f"{num_views} {rng.initial_seed()} {device} {torch.__version__}".encode())
+    drawn = f"{num_views} {warp} {rng.initial_seed()}"
+    told = hashlib.sha256(f"{drawn} {device} {torch.__version__}".encode())
     for module in LATENTS_CODE:
         told.update(inspect.getsource(module).encode())
     for name, weight in sorted(autoencoder.state_dict().items()):

@@ -13,7 +13,7 @@ latent grid.
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import TypeVar, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,7 +25,9 @@ from torch.utils.checkpoint import checkpoint
 from sitesynth.generators.patches import fold, unfold
 
 
-__all__ = ["Transformer"]
+__all__ = ["Transformer", "zeroed"]
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 HEAD_WIDTHS = (64, 32)
 """Numbers per head of attention: the first that divides the width. Half as many heads are a fifth
@@ -84,8 +86,8 @@ class Transformer(nn.Module):
         nn.init.normal_(self.label.weight, std=INITIAL_STD)
         self.missing = nn.Linear(num_channels, width, bias=False)
         self.blocks = nn.ModuleList([_Block(width) for _ in range(depth)])
-        self.modulate = _zeroed(nn.Linear(width, 2 * width))
-        self.last = _zeroed(nn.Linear(width, numbers))
+        self.modulate = zeroed(nn.Linear(width, 2 * width))
+        self.last = zeroed(nn.Linear(width, numbers))
         # Last, so that everything else starts as it does without them.
         self.covariates = nn.ModuleList([_Covariate(size, width) for size in covariates])
         self.recomputes = False
@@ -121,6 +123,16 @@ class Transformer(nn.Module):
             presence: Which channels each scan has.
             covariates: As `Covariates.encode` says them, NaN where unknown; None if all are.
         """
+        return self.through(latents, self.condition(t, labels, presence, covariates))
+
+    def condition(
+        self,
+        t: Float[Tensor, " n"],
+        labels: Int[Tensor, " n"],
+        presence: Bool[Tensor, "n c"],
+        covariates: Float[Tensor, "n v"] | None,
+    ) -> Float[Tensor, "n w"]:
+        """Return the one vector that says time and conditions to every block."""
         angles = t[:, None] * self.frequencies
         condition = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
         # Row 0 is the unknown label.
@@ -128,7 +140,12 @@ class Transformer(nn.Module):
         for number, embed in enumerate(self.covariates):
             value = torch.full_like(t, math.nan) if covariates is None else covariates[:, number]
             condition = condition + embed(value)
-        condition = functional.silu(condition)
+        return functional.silu(condition)
+
+    def through(
+        self, latents: Float[Tensor, "n h ..."], condition: Float[Tensor, "n w"]
+    ) -> Float[Tensor, "n k ..."]:
+        """Return what `forward` does, given the vector of `condition`."""
         tokens = self.first(fold(latents, self.patch).flatten(2).transpose(1, 2)) + self.place
         for block in self.blocks:
             if self.recomputes:
@@ -180,7 +197,7 @@ class _Block(nn.Module):
         self.project = nn.Linear(width, width)
         self.widen = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
-        self.modulate = _zeroed(nn.Linear(width, 6 * width))
+        self.modulate = zeroed(nn.Linear(width, 6 * width))
 
     def forward(
         self, tokens: Float[Tensor, "n l w"], condition: Float[Tensor, "n w"]
@@ -204,8 +221,8 @@ def _normalize(tokens: Float[Tensor, "n l w"]) -> Float[Tensor, "n l w"]:
     return functional.layer_norm(tokens, tokens.shape[-1:])
 
 
-def _zeroed(layer: nn.Linear) -> nn.Linear:
+def zeroed(layer: Layer) -> Layer:
     """Let a layer return nothing until it has learned."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer

@@ -124,6 +124,16 @@ class FlowSize(Section):
     """In the place of `diffusion.depth`."""
 
 
+class ConvolutionSettings(Section):
+    """Convolutions at every place of the latent grid, around the transformer (ADR 70)."""
+
+    feature_maps: Annotated[int, Field(gt=0, multiple_of=8)]
+    """Of each convolution."""
+
+    num_blocks: Count
+    """Residual blocks of two convolutions before the transformer, and as many after it."""
+
+
 class DiffusionSettings(Section):
     """The conditional flow that generates a site's latents."""
 
@@ -139,6 +149,10 @@ class DiffusionSettings(Section):
     depth: Count
     """Blocks of the transformer."""
 
+    convolutions: ConvolutionSettings | None
+    """Puts the transformer between convolutions, which make details fit together; null leaves the
+    patches to themselves (ADR 70)."""
+
     sizes: Annotated[tuple[FlowSize, ...], Field(strict=False)]
     """Other widths and depths, each from so many of the site's training scans on, in rising order;
     below the first, and with [], those above hold (ADR 63)."""
@@ -153,6 +167,10 @@ class DiffusionSettings(Section):
 
     num_views: Count
     """Encodings kept of each training scan: as it is, mirrored, and then shifted ones."""
+
+    warp: Annotated[float, Field(ge=0.0, le=2.0)]
+    """How far the shifted encodings are also turned, scaled and bent: 1 is up to 20 degrees in
+    plane, 12 % in size and 3 % of the grid's length; 0 leaves that (ADR 70)."""
 
     covariates: Annotated[tuple[Name, ...], Field(strict=False)]
     """What the flow is told beside the label, of cohort.covariates, the most important first; a

@@ -45,10 +45,12 @@ CONFIG = GeneratorConfig(
         patch=(2, 2),
         width=32,
         depth=1,
+        convolutions=None,
         sizes=(),
         components=2,
         detail=0.5,
         num_views=3,
+        warp=0.0,
         covariates=(),
         label_score=False,
         condition_dropout=0.1,
@@ -235,6 +237,27 @@ SIGNED_ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a billion components": (
         edit_json("config.json", lambda c: c["diffusion"].update(components=10**9)),
         "components is 1000000000; at most 8192 is built",
+    ),
+    "a billion feature maps": (
+        edit_json(
+            "config.json",
+            lambda c: c["diffusion"].update(convolutions={"feature_maps": 10**9, "num_blocks": 1}),
+        ),
+        "feature_maps is 1000000000; at most 8192 is built",
+    ),
+    "a billion residual blocks": (
+        edit_json(
+            "config.json",
+            lambda c: c["diffusion"].update(convolutions={"feature_maps": 8, "num_blocks": 10**9}),
+        ),
+        "num_blocks is 1000000000; at most 256 is built",
+    ),
+    "convolutions that the weights are not of": (
+        edit_json(
+            "config.json",
+            lambda c: c["diffusion"].update(convolutions={"feature_maps": 8, "num_blocks": 1}),
+        ),
+        "do not fit",
     ),
     "a bundle of before there were hints": (
         edit_json("config.json", lambda c: c["diffusion"].pop("components")),

@@ -100,7 +100,9 @@ def test_more_components_than_latents_leave_the_rest_silent() -> None:
 def test_no_components_are_no_hint() -> None:
     """The network then has one input less."""
     with_some, with_none = denoiser(), denoiser(components=0)
-    more, fewer = (model.network.first.in_features for model in (with_some, with_none))
+    more, fewer = (
+        model.network.get_parameter("first.weight").shape[1] for model in (with_some, with_none)
+    )
 
     assert more == fewer * 3 / 2
     conditions = Conditions(torch.tensor([0]), torch.ones(1, 1, dtype=torch.bool))

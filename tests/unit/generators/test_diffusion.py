@@ -16,13 +16,14 @@ from sitesynth.generators.denoiser import Denoiser
 from sitesynth.generators.diffusion import VALIDATION_TIMES, held_out_losses, train_flow
 from sitesynth.generators.latents import Latents, LatentScale
 from sitesynth.processes import ALONE, Processes
-from sitesynth.settings import ComputeSettings, DiffusionSettings
+from sitesynth.settings import ComputeSettings, ConvolutionSettings, DiffusionSettings
 from tests.unit.generators.tiny_generator import PLAIN
 
 
 SHAPE = (6, 2, 2)
 SCALE = LatentScale((0.0,) * 6, 1.0)
 NUM_STEPS = 60
+CONVOLUTIONS = ConvolutionSettings(feature_maps=16, num_blocks=1)
 LOOK_EVERY = 6
 
 
@@ -44,6 +45,7 @@ def fit(
     patience: int | None = None,
     learning_rate: float = 2e-2,
     num_steps: int = NUM_STEPS,
+    convolutions: ConvolutionSettings | None = None,
     compute: ComputeSettings = PLAIN,
     processes: Processes = ALONE,
     checkpoint: Path | None = None,
@@ -62,10 +64,12 @@ def fit(
         patch=(1, 1),
         width=64,
         depth=2,
+        convolutions=convolutions,
         sizes=(),
         components=2,
         detail=0.5,
         num_views=1,
+        warp=0.0,
         covariates=(),
         dp=None,
         label_score=False,
@@ -140,17 +144,18 @@ def test_looking_leaves_an_honest_training_alone() -> None:
     assert looks(caught)[-1] > 1.5 * min(looks(caught))
 
 
+@pytest.mark.parametrize("convolutions", [None, CONVOLUTIONS])
 def test_a_killed_training_remembers_its_best_look(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    convolutions: ConvolutionSettings | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed in step 40, long after the best look: the same weights as undisturbed, bit for bit."""
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
     four = scans(4, "training")
-    straight, told = fit(four, every=LOOK_EVERY)
+    straight, told = fit(four, every=LOOK_EVERY, convolutions=convolutions)
     state = tmp_path / "state.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        fit(four, every=LOOK_EVERY, checkpoint=state, stop_after=39)
-    resumed, rest = fit(four, every=LOOK_EVERY, checkpoint=state)
+        fit(four, every=LOOK_EVERY, convolutions=convolutions, checkpoint=state, stop_after=39)
+    resumed, rest = fit(four, every=LOOK_EVERY, convolutions=convolutions, checkpoint=state)
 
     assert LOOK_EVERY * (1 + looks(told).index(min(looks(told)))) < 40
     assert rest == told[39:]
@@ -183,11 +188,17 @@ def distance(found: Tensor, expected: Tensor) -> float:
 
 
 @pytest.mark.usefixtures("in_float32")
-def test_parts_of_a_batch_and_recomputed_blocks_give_the_same_gradient() -> None:
+@pytest.mark.parametrize("convolutions", [None, CONVOLUTIONS])
+def test_parts_of_a_batch_and_recomputed_blocks_give_the_same_gradient(
+    convolutions: ConvolutionSettings | None,
+) -> None:
     """Parts add in another order; what is computed again is what was computed, bit for bit."""
-    whole = gradients()
-    parts = gradients(compute=PLAIN.model_copy(update={"diffusion_at_once": 24}))
-    recomputed = gradients(compute=PLAIN.model_copy(update={"recompute_blocks": True}))
+    whole = gradients(convolutions=convolutions)
+    at_once, again = {"diffusion_at_once": 24}, {"recompute_blocks": True}
+    parts, recomputed = (
+        gradients(convolutions=convolutions, compute=PLAIN.model_copy(update=knobs))
+        for knobs in (at_once, again)
+    )
 
     assert 0 < distance(parts, whole) < 1e-3
     assert torch.equal(recomputed, whole)

@@ -1,4 +1,4 @@
-"""A flow's size by the number of scans that it learns from."""
+"""A flow's size by the number of scans that it learns from, and its convolutions."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from sitesynth.generators.bundle import read_bundle, site_key, write_bundle
 from sitesynth.generators.generator import read_generator, write_flow
 from sitesynth.generators.weights import AUTOENCODER_FILE, write_weights
 from sitesynth.images import read_images, write_index, write_voxels
-from sitesynth.settings import FlowSize
+from sitesynth.settings import ConvolutionSettings, FlowSize
 from tests.unit.generators.tiny_generator import CLASSES, train_tiny
 from tests.unit.generators.tiny_latents import diffusion
 
@@ -39,7 +39,13 @@ def test_without_sizes_nothing_is_chosen() -> None:
     assert diffusion(2).for_scans(10**6) == diffusion(2)
 
 
-def test_the_hub_builds_the_size_that_was_chosen(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "extras",
+    [{}, {"convolutions": ConvolutionSettings(feature_maps=16, num_blocks=1), "warp": 1.0}],
+)
+def test_the_hub_builds_the_network_that_was_chosen(
+    extras: dict[str, object], tmp_path: Path
+) -> None:
     """Nine training scans and three held-out ones: the size for eight; and no table of sizes."""
     rng, rows = seeds.numpy_generator(0, "pictures"), []
     for number in range(12):
@@ -50,7 +56,7 @@ def test_the_hub_builds_the_size_that_was_chosen(tmp_path: Path) -> None:
             | {"idh": CLASSES[number % 2], "split": "train" if number < 9 else "validation"}
         )
     write_index(tmp_path / "images", channels=("t1",), grid=(8, 8), rows=rows, about={})
-    made = train_tiny(read_images(tmp_path / "images"), SIZED, bounds={})
+    made = train_tiny(read_images(tmp_path / "images"), SIZED.model_copy(update=extras), bounds={})
     write_weights(tmp_path / AUTOENCODER_FILE, made.autoencoder)
     write_flow(tmp_path, made)
     key, _ = site_key("alder", seed=1)
@@ -59,4 +65,6 @@ def test_the_hub_builds_the_size_that_was_chosen(tmp_path: Path) -> None:
     for back in (read_generator(tmp_path, tmp_path), read_bundle(tmp_path / "bundle")):
         assert (back.config.diffusion.width, back.config.diffusion.depth) == (64, 2)
         assert back.flow.state_dict().keys() == made.flow.state_dict().keys()
-    assert "sizes" not in made.config.model_dump(mode="json")["diffusion"]
+        assert back.config.diffusion == made.config.diffusion
+    said = made.config.model_dump(mode="json")["diffusion"]
+    assert {"sizes", "convolutions", "warp"} & said.keys() == extras.keys()

@@ -18,7 +18,7 @@ from sitesynth.generators.private_gradients import (
     step_rngs,
     with_gradients,
 )
-from sitesynth.settings import DiffusionSettings, PrivateTraining
+from sitesynth.settings import ConvolutionSettings, DiffusionSettings, PrivateTraining
 
 
 SHAPE = (2, 4, 4)
@@ -39,10 +39,12 @@ def settings(batch_size: int) -> DiffusionSettings:
         patch=(2, 2),
         width=32,
         depth=1,
+        convolutions=None,
         sizes=(),
         components=2,
         detail=0.5,
         num_views=1,
+        warp=0.0,
         label_score=False,
         condition_dropout=0.0,
         ema_decay=0.9,
@@ -62,13 +64,22 @@ def latents() -> Latents:
     return Latents(mean, torch.zeros_like(mean), known)
 
 
+CONVOLUTIONS = ConvolutionSettings(feature_maps=8, num_blocks=1)
+
+
 @pytest.fixture
 def model() -> Denoiser:
+    return awake_model(settings(2), transformer="")
+
+
+def awake_model(asked: DiffusionSettings, *, transformer: str) -> Denoiser:
     with seeds.isolated(seeds.generator(0, "weights")):
-        made = Denoiser(settings(2), latent_shape=SHAPE, num_classes=2, num_channels=2)
+        made = Denoiser(asked, latent_shape=SHAPE, num_classes=2, num_channels=2)
         # A flow's way out begins at zero, where most gradients are.
         torch.nn.init.normal_(made.network.get_parameter("last.weight"), std=0.1)
-        torch.nn.init.normal_(made.network.get_parameter("blocks.0.modulate.weight"), std=0.1)
+        torch.nn.init.normal_(
+            made.network.get_parameter(f"{transformer}blocks.0.modulate.weight"), std=0.1
+        )
     return made
 
 
@@ -119,8 +130,15 @@ def test_a_loss_can_be_given_its_gradients() -> None:
     assert weight.grad.tolist() == [7.0, -1.0]
 
 
-def test_without_noise_or_bound_it_is_the_plain_gradient(model: Denoiser) -> None:
+@pytest.mark.parametrize("convolutions", [None, CONVOLUTIONS])
+def test_without_noise_or_bound_it_is_the_plain_gradient(
+    convolutions: ConvolutionSettings | None,
+) -> None:
     """All five patients take part, each with one scan: the mean of their squared errors."""
+    model = awake_model(
+        settings(2).model_copy(update={"convolutions": convolutions}),
+        transformer="" if convolutions is None else "transformer.",
+    )
     told = losses(model, 5, noise=0.0, clip=1e9)(1)["loss"]
     found = gradients(model, told)
 
