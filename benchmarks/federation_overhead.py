@@ -27,7 +27,7 @@ import torch
 from sitesynth import seeds
 from sitesynth.classifiers.ensemble import Ensemble
 from sitesynth.images import read_images, write_index, write_voxels
-from sitesynth.settings import Settings, load_settings
+from sitesynth.settings import PRESENCE, Settings, load_settings
 from sitesynth.strategies.federation import fit_federation
 from sitesynth.strategies.fitting import fit_strategy
 
@@ -50,7 +50,7 @@ def write_sites(folder: Path, study: Settings) -> None:
             write_voxels(folder / site, name, 0.3 * label + 0.5 * rng.random(shape, np.float32))
             cells = {"scan_id": name, "patient_id": name, "site": site}
             cells["split"] = "validation" if number % 4 > 1 else "train"
-            cells |= {f"has_{channel}": "true" for channel in channels}
+            cells |= {f"{PRESENCE}{channel}": "true" for channel in channels}
             rows.append(cells | {study.task.label: study.classes[label]})
         write_index(folder / site, channels=channels, grid=study.grid.shape, rows=rows, about={})
 

@@ -47,7 +47,7 @@ from sitesynth.generators.autoencoder_training import train_autoencoder
 from sitesynth.generators.diffusion import train_flow
 from sitesynth.generators.latents import encode_scans, measure_scale
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
-from sitesynth.settings import Settings, load_settings
+from sitesynth.settings import PRESENCE, Settings, load_settings
 from sitesynth.training import autocast, best_device
 
 
@@ -129,7 +129,7 @@ def make_scans(folder: Path, study: Settings, grid: Sequence[int], num_scans: in
         write_voxels(folder, name, rng.random((len(channels), *grid), dtype=np.float32))
         rows.append(
             {"scan_id": name, "patient_id": name, "site": "benchmark", "split": "train"}
-            | {f"has_{channel}": "true" for channel in channels}
+            | {f"{PRESENCE}{channel}": "true" for channel in channels}
         )
     write_index(folder, channels=channels, grid=grid, rows=rows, about={})
     return read_images(folder)

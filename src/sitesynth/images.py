@@ -27,7 +27,7 @@ from torch import Tensor
 
 from sitesynth.errors import MissingInputError
 from sitesynth.patterns import are_side_by_side, read_patterns
-from sitesynth.settings import FINDINGS
+from sitesynth.settings import FINDINGS, PRESENCE
 from sitesynth.storage import read_json, replacing, sweep, write_json, write_text
 
 
@@ -72,7 +72,9 @@ class ImageSet:
     @cached_property
     def presence(self) -> Bool[Tensor, "n c"]:
         """True where a scan has the channel."""
-        flags = [(self.table[f"has_{channel}"] == "true").to_numpy() for channel in self.channels]
+        flags = [
+            (self.table[f"{PRESENCE}{channel}"] == "true").to_numpy() for channel in self.channels
+        ]
         return torch.from_numpy(np.stack(flags, axis=1))
 
     @property

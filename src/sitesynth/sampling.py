@@ -29,7 +29,7 @@ from sitesynth.generators.generator import Generator, GeneratorConfig, latent_sh
 from sitesynth.generators.samplers import SamplerName, follow, guided, num_draws, time_grid
 from sitesynth.images import MASK, write_index, write_voxels
 from sitesynth.patterns import apportion, had, spread_evenly
-from sitesynth.settings import SamplingSettings
+from sitesynth.settings import PRESENCE, SamplingSettings
 from sitesynth.storage import read_json, write_json
 from sitesynth.training import best_device
 
@@ -342,7 +342,7 @@ def write_samples(
                 on_scan(len(rows) + 1)
                 rows.append(
                     {"scan_id": scan, "patient_id": scan, "site": config.site, "split": "train"}
-                    | {f"has_{channel}": "true" for channel in config.channels}
+                    | {f"{PRESENCE}{channel}": "true" for channel in config.channels}
                     | {config.label: name}
                     | words
                 )

@@ -14,8 +14,9 @@ from typing import Final, final
 from sitesynth.cohorts.sources import read_source
 from sitesynth.errors import MissingInputError, SitesynthError
 from sitesynth.generators.draws import check_asked
-from sitesynth.generators.generator import PRESENCE, GeneratorConfig
+from sitesynth.generators.generator import GeneratorConfig
 from sitesynth.images import MASK
+from sitesynth.settings import PRESENCE
 
 
 __all__ = ["LABEL", "Wanted", "read_wanted"]

@@ -27,6 +27,7 @@ from sitesynth.evaluation.ranking import (
     smallest_class,
 )
 from sitesynth.evaluation.summaries import with_interval
+from sitesynth.settings import PRESENCE
 
 
 __all__ = ["Subgroup", "compare_subgroups", "find_subgroups", "read_attributes"]
@@ -43,8 +44,6 @@ SEQUENCES: Final = "sequences"
 """The covariate that says which sequences were not acquired."""
 
 COMPLETE: Final = "all there"
-
-PRESENCE: Final = "has_"
 
 Json = dict[str, Any]
 

@@ -26,7 +26,7 @@ from sitesynth.generators.latents import LatentScale
 from sitesynth.generators.rivals import LatentModel, VariantName, as_variant
 from sitesynth.generators.weights import AUTOENCODER_FILE, FLOW_FILE, write_weights
 from sitesynth.images import MASK, TABLE_COLUMNS
-from sitesynth.settings import AutoencoderSettings, DiffusionSettings, Section
+from sitesynth.settings import PRESENCE, AutoencoderSettings, DiffusionSettings, Section
 from sitesynth.storage import read_json, write_json
 
 
@@ -43,9 +43,6 @@ __all__ = [
 ]
 
 CONFIG_FILE = "config.json"
-
-PRESENCE = "has_"
-"""How a table's columns begin that say which channels a scan has."""
 
 SCHEMA: Final = 4
 """Of config.json; 1 to 3 were of networks without hints (ADR 54), that none can read now."""

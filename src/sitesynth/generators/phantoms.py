@@ -16,6 +16,7 @@ from sitesynth.images import MASK, TABLE_COLUMNS, ImageSet, read_images, write_i
 from sitesynth.phantom.consortium import draw_patients, render_patient
 from sitesynth.preprocessing.scans import channels_of, preprocess_scan
 from sitesynth.settings import (
+    PRESENCE,
     CohortSettings,
     GridSettings,
     IntensitySettings,
@@ -104,7 +105,7 @@ def draw_phantoms(
             write_voxels(folder, name, voxels)
         rows.append(
             dict(zip(TABLE_COLUMNS, (name, name, NOBODY, "train"), strict=True))
-            | {f"has_{channel}": "true" for channel in channels}
+            | {f"{PRESENCE}{channel}": "true" for channel in channels}
         )
         on_scan(number, {})
     write_index(folder, channels=channels, grid=grid.shape, rows=rows, about={"site": NOBODY})

@@ -25,7 +25,7 @@ from sitesynth.images import MASK, TABLE_COLUMNS, write_index, write_voxels
 from sitesynth.preprocessing.geometry import bounding_box, place_grid, resample, resample_mask
 from sitesynth.preprocessing.masks import inside_of
 from sitesynth.preprocessing.opened import open_scan
-from sitesynth.settings import CohortSettings, GridSettings, IntensitySettings
+from sitesynth.settings import PRESENCE, CohortSettings, GridSettings, IntensitySettings
 from sitesynth.storage import digest_of, digest_of_file, read_json, write_json
 from sitesynth.tracking import OnStep
 
@@ -137,7 +137,7 @@ def preprocess_site(
         rows=[
             {name: row[name] for name in TABLE_COLUMNS}
             | {"split": splits[scan_id]}
-            | {f"has_{channel}": _has(row, channel) for channel in channels}
+            | {f"{PRESENCE}{channel}": _has(row, channel) for channel in channels}
             | {name: row[name] for name in carried}
             for scan_id, row in scans.items()
         ],

@@ -27,7 +27,14 @@ from sitesynth.settings.cohorts import (
     TaskSettings,
 )
 from sitesynth.settings.evaluation import EvaluationSettings, RegistrySettings
-from sitesynth.settings.fields import FINDINGS, LABEL_SCORE, MASK_CHANNEL, Names, Section
+from sitesynth.settings.fields import (
+    FINDINGS,
+    LABEL_SCORE,
+    MASK_CHANNEL,
+    PRESENCE,
+    Names,
+    Section,
+)
 from sitesynth.settings.files import check_settings, load_settings, settings_text
 from sitesynth.settings.generators import (
     AdversarialSettings,
@@ -70,6 +77,7 @@ __all__ = [
     "MIX_VARIANTS",
     "OVERRIDABLE",
     "PHANTOM_SEQUENCES",
+    "PRESENCE",
     "STAGED",
     "AdversarialSettings",
     "AutoencoderSettings",

@@ -36,6 +36,9 @@ FINDINGS = "findings"
 LABEL_SCORE = "label_score"
 """How the names of the covariates begin that `diffusion.label_score` adds."""
 
+PRESENCE = "has_"
+"""How the columns of a table of images begin that say which channels a scan has."""
+
 BRAIN_MASK_COLUMN = "brain_mask"
 """Column of the brain's masks, which no sequence may be called either."""
 
