@@ -173,12 +173,16 @@ def test_damage_ends_in_an_error_of_ours_or_in_a_ciphertext(key: SiteKey) -> Non
 
 
 def test_a_ciphertext_has_the_size_that_the_ledger_takes_for_it(key: SiteKey) -> None:
-    """About 27 bytes a number where float32 has 4; it is compressed, and a key's luck is 1 %."""
-    size = int(sealed_by(key, "alder", 0.3, 5)["sizes"][0])
+    """Within half a percent, and 27 bytes a number where float32 has 4.
 
-    assert size == pytest.approx(CIPHER_BYTES, rel=0.05)
+    The median of ten: they are compressed, and one in a hundred is 1 % larger than the others.
+    """
+    sealed = [sealed_by(key, "alder", 0.3, 5)["sizes"] for _ in range(5)]
+    size = float(torch.cat(sealed).float().median())
+
+    assert size == pytest.approx(CIPHER_BYTES, rel=0.005)
     assert sealed_bytes(NUMBERS) == 2 * CIPHER_BYTES
-    assert size / SLOTS == pytest.approx(26.6, rel=0.05)
+    assert size / SLOTS == pytest.approx(26.6, abs=0.1)
 
 
 def test_a_key_survives_its_file_which_nobody_else_may_read(key: SiteKey, tmp_path: Path) -> None:
