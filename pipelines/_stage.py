@@ -17,6 +17,7 @@ A stage's keyword arguments say, by their types and names, everything the stage 
 """
 
 import argparse
+import gc
 import inspect
 import os
 import shutil
@@ -140,6 +141,10 @@ def digest_of_outputs(paths: Iterable[Path]) -> str:
 
 def main(run: Callable[..., None], argv: Sequence[str] | None = None) -> None:
     """Run a stage from the command line; an error of ours, or of a file, has exit code 2."""
+    if not gc.isenabled():
+        # What is imported stays to the end, and is not looked at again.
+        gc.freeze()
+        gc.enable()
     try:
         _run_stage(run, argv)
     except SitesynthError as error:
