@@ -201,7 +201,8 @@ def augment(
     noise = torch.randn(images.shape, generator=rng)
     shown = presence & (torch.rand(presence.shape, generator=rng) >= sequence_dropout)
     shown = torch.where(shown.any(dim=1, keepdim=True), shown, presence)
-    return (changed**gamma * gain + sigma * noise) * shown.reshape(shape)
+    # `crop` has made a copy, which is nobody else's.
+    return changed.pow_(gamma).mul_(gain).add_(noise.mul_(sigma)).mul_(shown.reshape(shape))
 
 
 def train_on(
