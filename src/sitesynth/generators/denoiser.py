@@ -21,7 +21,7 @@ Axes: n = samples, k = latent channels, c = image channels, v = covariates, then
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import final
@@ -124,21 +124,26 @@ class Denoiser(nn.Module):
         _, *grid = latent_shape
         self.schedule = schedule_named(settings.schedule)
         self.num_hints = 2 if settings.components else 1
-        convolutions = settings.convolutions
-        build: Callable[..., Transformer | UViT] = Transformer
-        if convolutions is not None:
-            build = partial(
-                UViT, feature_maps=convolutions.feature_maps, num_blocks=convolutions.num_blocks
-            )
-        self.network = build(
-            latent_shape,
+        build = partial(
+            Transformer,
             patch=settings.patch,
             width=settings.width,
             depth=settings.depth,
             num_classes=num_classes,
             num_channels=num_channels,
-            num_hints=self.num_hints,
             covariates=() if covariates is None else covariates.sizes,
+        )
+        convolutions = settings.convolutions
+        self.network: Transformer | UViT = (
+            build(latent_shape, num_hints=self.num_hints)
+            if convolutions is None
+            else UViT(
+                latent_shape,
+                build,
+                feature_maps=convolutions.feature_maps,
+                num_blocks=convolutions.num_blocks,
+                num_hints=self.num_hints,
+            )
         )
         self.register_buffer("mean", torch.zeros(num_classes + 1, *latent_shape))
         self.register_buffer("spread", torch.ones(*latent_shape))

@@ -12,7 +12,7 @@ latent grid.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar, final
 
 import torch
@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 from sitesynth.generators.patches import fold, unfold
 
 
-__all__ = ["Transformer", "zeroed"]
+__all__ = ["Transformer", "in_turn", "zeroed"]
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -74,7 +74,7 @@ class Transformer(nn.Module):
         """
         super().__init__()
         channels, *grid = latent_shape
-        self.patch = tuple(patch)
+        self.patch, self.width = tuple(patch), width
         self.tokens = tuple(size // p for size, p in zip(grid, patch, strict=True))
         numbers = channels * math.prod(patch)
         self.first = nn.Linear((1 + num_hints) * numbers, width)
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
         t: Float[Tensor, " n"],
         labels: Int[Tensor, " n"],
         presence: Bool[Tensor, "n c"],
-        covariates: Float[Tensor, "n v"] | None,
+        covariates: Float[Tensor, "n v"] | None = None,
     ) -> Float[Tensor, "n w"]:
         """Return the one vector that says time and conditions to every block."""
         angles = t[:, None] * self.frequencies
@@ -147,13 +147,7 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "n k ..."]:
         """Return what `forward` does, given the vector of `condition`."""
         tokens = self.first(fold(latents, self.patch).flatten(2).transpose(1, 2)) + self.place
-        for block in self.blocks:
-            if self.recomputes:
-                tokens = checkpoint(
-                    block, tokens, condition, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                tokens = block(tokens, condition)
+        tokens = in_turn(self.blocks, tokens, condition, recomputes=self.recomputes)
         scale, shift = self.modulate(condition).unsqueeze(1).chunk(2, dim=-1)
         tokens = self.last(_normalize(tokens) * (1 + scale) + shift)
         folded: Tensor = tokens.transpose(1, 2).unflatten(2, self.tokens)
@@ -219,6 +213,24 @@ class _Block(nn.Module):
 
 def _normalize(tokens: Float[Tensor, "n l w"]) -> Float[Tensor, "n l w"]:
     return functional.layer_norm(tokens, tokens.shape[-1:])
+
+
+def in_turn(
+    blocks: Iterable[nn.Module],
+    features: Tensor,
+    condition: Float[Tensor, "n w"],
+    *,
+    recomputes: bool,
+) -> Tensor:
+    """Pass features through blocks that are told a condition; see `Transformer.recomputes`."""
+    for block in blocks:
+        if recomputes:
+            features = checkpoint(
+                block, features, condition, use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            features = block(features, condition)
+    return features
 
 
 def zeroed(layer: Layer) -> Layer:

@@ -14,16 +14,15 @@ and the hints', then the latent grid.
 """
 
 import math
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
-from sitesynth.generators.transformer import Transformer, zeroed
+from sitesynth.generators.transformer import Transformer, in_turn, zeroed
 
 
 __all__ = ["UViT"]
@@ -39,43 +38,26 @@ class UViT(nn.Module):
     def __init__(
         self,
         latent_shape: Sequence[int],
+        build: Callable[[Sequence[int]], Transformer],
         *,
         feature_maps: int,
         num_blocks: int,
-        patch: Sequence[int],
-        width: int,
-        depth: int,
-        num_classes: int,
-        num_channels: int,
         num_hints: int = 0,
-        covariates: Sequence[int] = (),
     ) -> None:
         """Build it.
 
         Args:
             latent_shape: Latent channels, then the latent grid.
+            build: Builds the transformer for features: their number, then the latent grid.
             feature_maps: Of each convolution; a multiple of `NORM_GROUPS`.
             num_blocks: Residual blocks before the transformer, and as many after it.
-            patch: Places per axis that make up a token of the transformer.
-            width: Numbers per token.
-            depth: Blocks of the transformer.
-            num_classes: Classes of the label.
-            num_channels: Channels of a scan.
-            num_hints: Sets of latents that it is shown beside the noisy ones.
-            covariates: How many categories each has, 0 for a number.
+            num_hints: Sets of latents that are shown beside the noisy ones.
         """
         super().__init__()
         channels, *grid = latent_shape
         dims = len(grid)
-        self.transformer = Transformer(
-            (feature_maps, *grid),
-            patch=patch,
-            width=width,
-            depth=depth,
-            num_classes=num_classes,
-            num_channels=num_channels,
-            covariates=covariates,
-        )
+        self.transformer = build((feature_maps, *grid))
+        width = self.transformer.width
         self.first = _Convolution((1 + num_hints) * channels, feature_maps, dims)
         self.before, self.after = (
             nn.ModuleList([_Residual(feature_maps, width, dims) for _ in range(num_blocks)])
@@ -83,8 +65,15 @@ class UViT(nn.Module):
         )
         self.modulate = zeroed(nn.Linear(width, 2 * feature_maps))
         self.last = zeroed(_Convolution(feature_maps, channels, dims))
-        self.recomputes = False
+
+    @property
+    def recomputes(self) -> bool:
         """As the transformer's: whether blocks are computed again on the way back."""
+        return self.transformer.recomputes
+
+    @recomputes.setter
+    def recomputes(self, value: bool) -> None:
+        self.transformer.recomputes = value
 
     def compile_blocks(self) -> None:
         """Let torch write code for the transformer's blocks."""
@@ -99,41 +88,21 @@ class UViT(nn.Module):
         ]
         return [*self.transformer.matrices(), *inner]
 
-    def forward(
-        self,
-        latents: Float[Tensor, "n h ..."],
-        t: Float[Tensor, " n"],
-        labels: Int[Tensor, " n"],
-        presence: Bool[Tensor, "n c"],
-        covariates: Float[Tensor, "n v"] | None = None,
-    ) -> Float[Tensor, "n k ..."]:
+    def forward(self, latents: Float[Tensor, "n h ..."], *told: Any) -> Float[Tensor, "n k ..."]:
         """Return one number per latent; all zero before training.
 
         Args:
             latents: Noisy latents, and the hints as further channels.
-            t: Their times in [0, 1].
-            labels: Class numbers; -1 is unknown.
-            presence: Which channels each scan has.
-            covariates: As `Covariates.encode` says them, NaN where unknown; None if all are.
+            told: Time and conditions, as `Transformer.condition` takes them.
         """
-        self.transformer.recomputes = self.recomputes
-        condition = self.transformer.condition(t, labels, presence, covariates)
-        features = self._through(self.before, self.first(latents), condition)
+        condition = self.transformer.condition(*told)
+        again = self.recomputes
+        features = in_turn(self.before, self.first(latents), condition, recomputes=again)
         features = features + self.transformer.through(features, condition)
-        features = self._through(self.after, features, condition)
+        features = in_turn(self.after, features, condition, recomputes=again)
         scale, shift = _spread(self.modulate(condition), features).chunk(2, dim=1)
         said: Tensor = self.last(_activate(features, scale, shift))
         return said
-
-    def _through(self, blocks: nn.ModuleList, features: Tensor, condition: Tensor) -> Tensor:
-        for block in blocks:
-            if self.recomputes:
-                features = checkpoint(
-                    block, features, condition, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                features = block(features, condition)
-        return features
 
 
 @final

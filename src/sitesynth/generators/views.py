@@ -23,10 +23,8 @@ MAX_SHIFT = 2
 """Voxels per axis by which a view may be shifted."""
 NUM_UNSHIFTED = 2
 
-MAX_TURN: Final = 0.35
-"""Radians about the last axis of a 3D grid, or in a 2D one."""
-MAX_TILT: Final = 0.1
-"""Radians about the other two axes."""
+TURNS: Final = ((0, 1, 0.35), (0, 2, 0.1), (1, 2, 0.1))
+"""Two axes, and by how many radians at most one is turned toward the other; the first in 2D."""
 MAX_SCALE: Final = 0.12
 """By how much an axis may be longer or shorter."""
 BEND: Final = 0.03
@@ -81,12 +79,9 @@ class Warp:
         def draw(count: int) -> Tensor:
             return self.amount * (2 * torch.rand(count, generator=rng) - 1)
 
-        limits = [MAX_TURN, MAX_TILT, MAX_TILT]
-        planes = [(0, 1), (0, 2), (1, 2)][: dims * (dims - 1) // 2]
+        planes = TURNS[: dims * (dims - 1) // 2]
         matrix = torch.diag(1 + MAX_SCALE * draw(dims))
-        for angle, limit, (one, other) in zip(
-            draw(len(planes)), limits[: len(planes)], planes, strict=True
-        ):
+        for angle, (one, other, limit) in zip(draw(len(planes)), planes, strict=True):
             turn = torch.eye(dims)
             cosine, sine = (limit * angle).cos(), (limit * angle).sin()
             turn[one, one], turn[one, other] = cosine, -sine

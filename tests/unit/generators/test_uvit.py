@@ -1,9 +1,12 @@
 """The transformer between convolutions: silent at first, told apart by what it is told."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from sitesynth import seeds
+from sitesynth.generators.transformer import Transformer
 from sitesynth.generators.uvit import UViT
 from tests.unit.generators.networks import check_samples_are_independent
 
@@ -15,17 +18,8 @@ BOTH = torch.ones(1, 2, dtype=torch.bool)
 def built(shape: tuple[int, ...] = SHAPE, patch: tuple[int, ...] = (2, 1, 1)) -> UViT:
     """Build a small one."""
     with seeds.isolated(seeds.generator(0, "uvit")):
-        return UViT(
-            shape,
-            feature_maps=16,
-            num_blocks=2,
-            patch=patch,
-            width=32,
-            depth=1,
-            num_classes=2,
-            num_channels=2,
-            num_hints=1,
-        )
+        build = partial(Transformer, patch=patch, width=32, depth=1, num_classes=2, num_channels=2)
+        return UViT(shape, build, feature_maps=16, num_blocks=2, num_hints=1)
 
 
 def awake() -> UViT:
