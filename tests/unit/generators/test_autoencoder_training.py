@@ -1,6 +1,5 @@
 """Training an autoencoder: what is kept when it starts to remember its scans."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.autoencoder_training import held_out_error, train_autoencoder
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.settings import AutoencoderSettings
+from tests.unit.generators.listener import Listener
 from tests.unit.generators.tiny_generator import PLAIN
 
 
@@ -44,13 +44,7 @@ def fit(
     stop_after: int = NUM_STEPS,
 ) -> tuple[Autoencoder, list[dict[str, float]]]:
     """Train on the four; return the autoencoder and what was told at each step."""
-    told: list[dict[str, float]] = []
-
-    def on_step(step: int, losses: Mapping[str, float]) -> None:
-        told.append(dict(losses))
-        if step > stop_after:
-            raise KeyboardInterrupt
-
+    listener = Listener(stop_after)
     settings = AutoencoderSettings(
         patch=(2, 2),
         channels=(16, 16),
@@ -73,9 +67,9 @@ def fit(
         site="alder",
         held_out=scans.in_split(held_out),
         checkpoint=checkpoint,
-        on_step=on_step,
+        on_step=listener,
     )
-    return model, told
+    return model, listener.told
 
 
 def looks(told: list[dict[str, float]]) -> list[float]:

@@ -1,6 +1,5 @@
 """Training a flow: what is kept when it starts to remember its scans."""
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sitesynth.generators.diffusion import VALIDATION_TIMES, held_out_losses, tr
 from sitesynth.generators.latents import Latents, LatentScale
 from sitesynth.processes import ALONE, Processes
 from sitesynth.settings import ComputeSettings, ConvolutionSettings, DiffusionSettings
+from tests.unit.generators.listener import Listener
 from tests.unit.generators.tiny_generator import PLAIN
 
 
@@ -52,13 +52,7 @@ def fit(
     stop_after: int = NUM_STEPS,
 ) -> tuple[Denoiser, list[dict[str, float]]]:
     """Train for up to 60 steps; return the flow and what was told at each step."""
-    told: list[dict[str, float]] = []
-
-    def on_step(step: int, losses: Mapping[str, float]) -> None:
-        told.append(dict(losses))
-        if step > stop_after:
-            raise KeyboardInterrupt
-
+    listener = Listener(stop_after)
     settings = DiffusionSettings(
         schedule="straight",
         patch=(1, 1),
@@ -92,9 +86,9 @@ def fit(
         site="alder",
         processes=processes,
         checkpoint=checkpoint,
-        on_step=on_step,
+        on_step=listener,
     )
-    return flow, told
+    return flow, listener.told
 
 
 def mean_loss(flow: Denoiser, of: tuple[Latents, Tensor]) -> float:

@@ -1,6 +1,5 @@
 """The discriminator that reconstructions have to pass, and the training that it takes part in."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from sitesynth.generators.autoencoder_training import texture_error, train_autoe
 from sitesynth.generators.discriminator import Discriminator
 from sitesynth.images import ImageSet, read_images, write_index, write_voxels
 from sitesynth.settings import AdversarialSettings, AutoencoderSettings
+from tests.unit.generators.listener import Listener
 from tests.unit.generators.tiny_generator import PLAIN
 
 
@@ -59,13 +59,7 @@ def fit(
     stop_after: int = NUM_STEPS,
 ) -> tuple[Autoencoder, list[dict[str, float]]]:
     """Return a trained autoencoder, and what was told at each step."""
-    told: list[dict[str, float]] = []
-
-    def on_step(step: int, losses: Mapping[str, float]) -> None:
-        told.append(dict(losses))
-        if step > stop_after:
-            raise KeyboardInterrupt
-
+    listener = Listener(stop_after)
     settings = AutoencoderSettings(
         patch=(2,) * len(scans.grid),
         channels=(8, 8),
@@ -87,9 +81,9 @@ def fit(
         seed=1,
         site="alder",
         checkpoint=checkpoint,
-        on_step=on_step,
+        on_step=listener,
     )
-    return model, told
+    return model, listener.told
 
 
 def test_each_side_learns_from_its_own_loss_only() -> None:
