@@ -1,5 +1,6 @@
 """Fixtures of every test: named randomness, one CPU thread."""
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -27,6 +28,11 @@ os.environ["MPLBACKEND"] = "Agg"
 
 # No recorder outlives the tests.
 os.environ["SITESYNTH_RECORDER"] = "off"
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look no more at what was imported: a tenth of the tests' time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
