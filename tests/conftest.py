@@ -26,8 +26,9 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # Whoever draws a figure in a test has no screen.
 os.environ["MPLBACKEND"] = "Agg"
 
-# No recorder outlives the tests.
+# No recorder and no warm process outlives the tests.
 os.environ["SITESYNTH_RECORDER"] = "off"
+os.environ["SITESYNTH_WARM"] = "off"
 
 
 def pytest_collection_finish() -> None:

@@ -48,6 +48,7 @@ def environment() -> dict[str, str]:
         "PYTHONPATH": "src",
         "OMP_NUM_THREADS": "2",
         "SITESYNTH_RECORDER": "off",
+        "SITESYNTH_WARM": "on",
         "SITESYNTH_MLRUNS": "mlruns",
     }
 

@@ -1,0 +1,244 @@
+"""A stage that is forked from a warm process is, to whoever started it, the stage itself."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import _warm
+
+
+ROOT = Path(__file__).parents[2]
+
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stages start warm on Linux only")
+
+STAGE = """
+import os, sys, signal, time
+was_warm = "torch" in sys.modules
+print("warm" if was_warm else "cold", sys.argv[1:], os.environ.get("DVC_STAGE"), flush=True)
+match sys.argv[1]:
+    case "end":
+        print("on stderr", file=sys.stderr)
+        sys.exit(int(sys.argv[2]))
+    case "raise":
+        raise ValueError("of the stage")
+    case "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    case "wait":
+        try:
+            print("waiting", flush=True)
+            time.sleep(600)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+            sys.exit(5)
+print(__name__, __file__, sys.stdin.read())
+"""
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    """Wait until something has happened."""
+    end = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process is there, and is no corpse."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def parent_of(pid: int) -> int:
+    """Return the process that has started another."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Return the processes that work in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").resolve() == folder and is_alive(int(entry.name)):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+class Study:
+    """A folder with one stage, `pipelines/act.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        (folder / "pipelines").mkdir()
+        for name in ("__init__.py", "_warm.py"):
+            shutil.copy(ROOT / "pipelines" / name, folder / "pipelines")
+        self.stage.write_text(STAGE)
+
+    @property
+    def stage(self) -> Path:
+        """Return the stage's file."""
+        return self.folder / "pipelines/act.py"
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        """Start the stage as DVC does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.act", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Return what the stage's process inherits: the same in every test."""
+        changing = {_warm.SWITCH, "PYTEST_CURRENT_TEST"}
+        own = {name: value for name, value in os.environ.items() if name not in changing}
+        return own | {"PYTHONPATH": str(self.folder)}
+
+    def run(self, *arguments: str, given: str = "", **variables: str) -> tuple[int, str, str]:
+        """Run the stage: its exit code, and what it wrote to its two streams."""
+        process = self.start(*arguments, **variables)
+        out, err = process.communicate(given, timeout=PATIENCE_S)
+        return process.returncode, out, err
+
+    def end(self) -> None:
+        """Kill whatever is left."""
+        for pid in processes_in(self.folder):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """Return a study whose first stage was run, and has left a warm process behind."""
+    study = Study(tmp_path_factory.mktemp("study"))
+    try:
+        code, out, _ = study.run("end", "0")
+        assert (code, out.split()[0]) == (0, "cold")
+        wait_for(lambda: study.run("end", "0")[1].startswith("warm"))
+        yield study
+    finally:
+        study.end()
+
+
+def test_it_is_told_what_its_asker_was_told(study: Study) -> None:
+    """Arguments, environment, streams and exit code are the asker's."""
+    assert study.run("end", "3", DVC_STAGE="act@alder") == (
+        3,
+        "warm ['end', '3'] act@alder\n",
+        "on stderr\n",
+    )
+    _, out, _ = study.run("read", given="what it is given")
+    assert out.splitlines()[1] == f"__main__ {study.stage} what it is given"
+
+
+def test_an_error_comes_out_as_of_a_cold_stage(study: Study) -> None:
+    """With the stage's lines, and exit code 1."""
+    code, _, err = study.run("raise")
+
+    assert code == 1
+    assert "Traceback" in err
+    assert err.endswith("ValueError: of the stage\n")
+
+
+def test_it_runs_the_code_that_lies_there(study: Study) -> None:
+    """An edit is not met by an older self."""
+    study.stage.write_text('import sys; print("edited", "torch" in sys.modules)')
+    try:
+        assert study.run()[1] == "edited True\n"
+    finally:
+        study.stage.write_text(STAGE)
+
+
+def started(process: "subprocess.Popen[str]") -> None:
+    """Wait until a stage has said that it is warm, and waits."""
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("warm")
+    assert process.stdout.readline() == "waiting\n"
+
+
+def test_whoever_kills_the_asker_kills_the_stage(study: Study) -> None:
+    """DVC, a scheduler or a user knows one process only, and starts the next when it is gone."""
+    before = set(processes_in(study.folder))
+    with study.start("wait") as process:
+        started(process)
+        assert len(set(processes_in(study.folder)) - before) == 3  # asker, keeper, stage
+
+        process.kill()
+
+    wait_for(lambda: set(processes_in(study.folder)) <= before)
+
+
+def test_signals_reach_the_stage(study: Study) -> None:
+    """An interrupted stage tidies up; one that was ended by a signal says so."""
+    with study.start("wait") as process:
+        started(process)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=PATIENCE_S)[0] == "interrupted\n"
+    assert process.returncode == 5
+
+    with study.start("wait") as process:
+        started(process)
+        process.terminate()
+    assert process.returncode == -signal.SIGTERM
+
+    assert study.run("die")[0] == -signal.SIGKILL
+
+
+def test_a_stage_without_its_keeper_has_failed_and_is_over(study: Study) -> None:
+    """Nobody may start it again while it still writes."""
+    before = set(processes_in(study.folder))
+    with study.start("wait") as process:
+        started(process)
+        family = set(processes_in(study.folder)) - before - {process.pid}
+        stage = next(pid for pid in family if parent_of(pid) in family)
+
+        os.kill(parent_of(stage), signal.SIGKILL)
+        time.sleep(0.3)
+        assert process.poll() is None
+        os.kill(stage, signal.SIGTERM)
+
+        assert "Run it again" in process.communicate(timeout=PATIENCE_S)[1]
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "variables", [{"OMP_NUM_THREADS": "7"}, {_warm.SWITCH: "off"}, {"WORLD_SIZE": "2"}]
+)
+def test_who_inherits_something_else_starts_cold(study: Study, variables: dict[str, Any]) -> None:
+    """The number of threads is read once; processes of one training find each other."""
+    assert study.run("end", "0", **variables)[1].startswith("cold")
+
+
+def test_a_server_ends_when_nobody_asks(study: Study, tmp_path: Path) -> None:
+    """Of two that are started, one at once."""
+    linger_s = 4.0
+    code = f"from pipelines import _warm; _warm.PACKAGES = (); _warm.LINGER_S = {linger_s}; "
+    command = [sys.executable, "-c", code + "_warm.main()"]
+    began = time.monotonic()
+    both = [subprocess.Popen(command, cwd=tmp_path, env=study.environment) for _ in range(2)]
+
+    wait_for(lambda: any(server.poll() is not None for server in both))
+    assert time.monotonic() - began < linger_s
+    assert [server.wait(PATIENCE_S) for server in both] == [0, 0]
+    assert time.monotonic() - began > linger_s
+
+
+def test_only_packages_of_others_are_warm() -> None:
+    """A module of ours in a server would be one that an edit does not reach."""
+    assert not [name for name in _warm.PACKAGES if name.split(".")[0] in {"sitesynth", "pipelines"}]
