@@ -71,15 +71,21 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
 
 def closure(lock: Mapping[str, LockedStage], stage: str) -> list[str]:
     """Return a stage and all that it was made from, the stage last; empty if it is not there."""
-    if stage not in lock:
-        return []
-    found = {
-        upstream: None
-        for name, other in lock.items()
-        if name != stage and any(_meet(out, dep) for out in other.outs for dep in lock[stage].deps)
-        for upstream in closure(lock, name)
-    }
-    return [*found, stage]
+    found: dict[str, None] = {}
+
+    def find(name: str) -> None:
+        deps = lock[name].deps
+        for other, made in lock.items():
+            is_upstream = other != name and any(
+                _meet(out, dep) for out in made.outs for dep in deps
+            )
+            if is_upstream and other not in found:
+                find(other)
+        found[name] = None
+
+    if stage in lock:
+        find(stage)
+    return list(found)
 
 
 def items_of(lock: Mapping[str, LockedStage], stage: str) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines._stage import digest_of_outputs
-from sitesynth.lockfile import Change, Workspace, closure, items_of, read_lock
+from sitesynth.lockfile import Change, LockedStage, Workspace, closure, items_of, read_lock
 
 
 # Of a file "x = 1\n", and of a folder whose one file, a, says "scan".
@@ -54,6 +54,21 @@ def test_a_stage_was_made_from_all_that_is_above_it(root: Path) -> None:
     assert closure(lock, "acquire@alder") == ["acquire@alder"]
     assert closure(lock, "train@alder") == ["acquire@alder", "split", "train@alder"]
     assert closure(lock, "evaluate@alder") == []
+
+
+def test_a_stage_that_is_reached_in_many_ways_is_looked_at_once() -> None:
+    """Two stages a step, each made from both of the step before: 2^40 ways lead to the first."""
+    steps = range(1, 41)
+    lock = {
+        f"{side}{step}": LockedStage(
+            {f"data/{other}{step - 1}": "a" for other in "ab"}, {}, {f"data/{side}{step}": "b"}
+        )
+        for step in steps
+        for side in "ab"
+    }
+
+    below = [f"{side}{step}" for step in steps[:-1] for side in "ab"]
+    assert closure(lock, "b40") == [*below, "b40"]
 
 
 def test_without_a_lock_nothing_was_made(tmp_path: Path) -> None:

@@ -77,16 +77,14 @@ def turned(volume: Volume) -> Float32[np.ndarray, "..."] | None:
 
     None if nobody knows how it lies.
     """
-    voxels = volume.voxels
-    if any(not set(volume.orientation) & set(pair) for pair in RAS[: voxels.ndim]):
+    voxels, orientation = volume.voxels, volume.orientation
+    if any(not set(orientation) & set(pair) for pair in RAS[: voxels.ndim]):
         return None
     if voxels.ndim < len(RAS):
         return voxels
-    axes = [
-        next(n for n, letter in enumerate(volume.orientation) if letter in pair) for pair in RAS
-    ]
+    axes = [next(n for n, letter in enumerate(orientation) if letter in pair) for pair in RAS]
     turned = voxels.transpose(axes)
-    flipped = tuple(n for n, pair in enumerate(RAS) if volume.orientation[axes[n]] == pair[1])
+    flipped = tuple(n for n, pair in enumerate(RAS) if orientation[axes[n]] == pair[1])
     return np.flip(turned, flipped) if flipped else turned
 
 
