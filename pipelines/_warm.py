@@ -10,9 +10,9 @@ those that follow are forked from it:
                   has ended, and kills it should the asker be gone
     the stage     has the asker's arguments, environment and standard streams
 
-Only packages of others are warm. Our own modules are imported by the stage itself, so that it is of
-the code that lies there. An asker that differs in anything that a process inherits from its parent
-meets another server, or none. Whatever is unusual starts as if there were none of this:
+Only packages of others stay warm. Our own modules are imported by the stage itself, so that it is
+of the code that lies there. An asker that differs in anything that a process inherits from its
+parent meets another server, or none. Whatever is unusual starts as if there were none of this:
 `SITESYNTH_WARM=off`, options of the interpreter, several processes of one training, no Linux.
 """
 
@@ -47,13 +47,18 @@ PACKAGES: Final = (
     "nibabel",
     "matplotlib.figure",
     "torch",
+    # Which every optimizer asks for when it is made.
+    "torch._dynamo",
     "safetensors.torch",
-    "monai",
+    # The doorway to MONAI, which lets it in without what it would bring along.
+    "sitesynth.networks",
     "sklearn.linear_model",
     "sklearn.model_selection",
     "great_expectations",
 )
 """What is slow to import, and imported by several stages."""
+
+OURS: Final = "sitesynth"
 
 SWITCH: Final = "SITESYNTH_WARM"
 """Environment variable: `off` starts every stage cold."""
@@ -190,14 +195,23 @@ def main() -> None:
         except OSError:
             # If it is the name: another one is there, or about to be.
             return
-        for package in PACKAGES:
-            importlib.import_module(package)
-        # Forked processes neither look through these nor copy them.
-        gc.freeze()
+        _warm_up()
         server.listen(socket.SOMAXCONN)
         stage = _serve(server)
     if stage is not None:
         _become(stage)
+
+
+def _warm_up() -> None:
+    """Import what stages share, and forget what is ours of it."""
+    # As where it is used: great-expectations reads it when it is imported.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    for package in PACKAGES:
+        importlib.import_module(package)
+    for name in [name for name in sys.modules if name.partition(".")[0] == OURS]:
+        del sys.modules[name]
+    # Forked processes neither look through these nor copy them.
+    gc.freeze()
 
 
 def _serve(server: socket.socket) -> _Stage | None:

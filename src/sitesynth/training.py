@@ -463,7 +463,7 @@ def optimizers_of(
     others = [parameter for parameter in trained if id(parameter) not in apart]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
-            others, lr=learning_rate, betas=betas, weight_decay=weight_decay, foreach=True
+            others, lr=learning_rate, betas=betas, weight_decay=weight_decay, fused=True
         )
     ]
     if matrices:
@@ -535,5 +535,18 @@ def _restore(
         number, index, name = key.split("/")
         states[int(number)].setdefault(int(index), {})[name] = value
     for optimizer, state in zip(optimizers, states, strict=True):
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        laid = {index: _laid_like(weights[index], told) for index, told in state.items()}
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": laid})
     return step
+
+
+def _laid_like(weight: Tensor, told: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Lay a weight's moments into memory as the weight lies; a fused step goes through both as one.
+
+    A file knows the default layout only, see `channels_last`.
+    """
+    return {
+        name: torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
+        for name, value in told.items()
+    }
