@@ -95,17 +95,21 @@ def start_warm() -> None:
         try:
             connection.connect(_address())
         except ConnectionRefusedError:
-            # Nobody's child: it outlives this stage, and holds none of its streams open.
-            subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", f"from {__name__} import main; main()"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            _start_server()
             return
         if _is_ours(connection):
             _ask(connection, [python, *argv])
+
+
+def _start_server() -> None:
+    """Start a server that outlives this stage, and holds none of its streams open."""
+    subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", f"from {__name__} import main; main()"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _address() -> str:
@@ -117,6 +121,7 @@ def _address() -> str:
     mask = os.umask(0)
     os.umask(mask)
     libraries = [path for path in sys.path if path.endswith("site-packages")]
+    group = Path("/proc/self/cgroup")
     told = [
         sys.executable,
         sys.version,
@@ -126,7 +131,7 @@ def _address() -> str:
         os.nice(0),
         sorted(os.sched_getaffinity(0)),
         [resource.getrlimit(getattr(resource, name)) for name in LIMITS],
-        Path("/proc/self/cgroup").read_text(),
+        group.read_text() if group.exists() else "",
         [Path(path).stat().st_mtime_ns for path in libraries],
         sorted(pair for pair in os.environ.items() if pair[0] not in PASSING),
     ]

@@ -23,6 +23,7 @@ from sitesynth.generators.generator import Generator, latent_shape
 from sitesynth.images import UNKNOWN_LABEL, ImageSet
 from sitesynth.sampling import Solver, draw_noise, sample_images
 from sitesynth.settings import SamplingSettings
+from sitesynth.threads import in_order
 
 
 __all__ = ["describe_synthetic", "draw_like"]
@@ -56,7 +57,8 @@ def draw_like(
     values = values_of(config.covariates, training.table)
     shape = latent_shape(config)
     size, solver = sampling.batch_size, Solver.of(sampling)
-    for start in range(0, len(labels), size):
+
+    def drawn_from(start: int) -> Float[np.ndarray, "n c ..."]:
         # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
         wanted = labels[start : start + size]
         numbers = range(start, start + size)
@@ -75,7 +77,10 @@ def draw_like(
             covariates=None if values is None else _taken(values, start, size),
             solver=solver,
         )
-        yield from np.asarray(images[: len(wanted)])
+        return np.asarray(images[: len(wanted)])
+
+    for images in in_order(drawn_from, range(0, len(labels), size)):
+        yield from images
 
 
 def describe_synthetic(

@@ -31,6 +31,7 @@ from sitesynth.images import MASK, write_index, write_voxels
 from sitesynth.patterns import apportion, had, spread_evenly
 from sitesynth.settings import PRESENCE, SamplingSettings
 from sitesynth.storage import read_json, write_json
+from sitesynth.threads import in_order
 from sitesynth.training import best_device
 
 
@@ -314,38 +315,48 @@ def write_samples(
         seed: Root seed of the study.
         on_scan: Called after each scan with its number, from 1.
     """
-    config, solver = generator.config, Solver.of(settings)
+    config, solver, size = generator.config, Solver.of(settings), settings.batch_size
+    batches = [
+        (name, range(start, min(start + size, count)))
+        for name, count in zip(config.classes, counts, strict=True)
+        for start in range(0, count, size)
+    ]
+
+    def write_batch(batch: tuple[str, range]) -> list[dict[str, str]]:
+        """Write the scans of a batch that are not there yet; return their rows of the table."""
+        name, wanted = batch
+        # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
+        indices = range(wanted.start, wanted.start + size)
+        covariates = covariates_of(generator, name, indices, seed=seed)
+        origin = {
+            "bundle": bundle_digest,
+            "site": config.site,
+            "seed": seed,
+            "label": name,
+            **solver.told_for(config),
+        }
+        names = [scan_name(config.site, name, index) for index in wanted]
+        origins = [origin | told_of(words) for words in covariates[: len(wanted)]]
+        if not all(map(partial(_is_done, folder), names, origins)):
+            images = draw_scans(
+                generator, name, indices, seed=seed, solver=solver, covariates=covariates
+            )
+            for scan, index, image, said in zip(names, wanted, images, origins, strict=False):
+                write_voxels(folder, scan, np.asarray(image))
+                write_json(folder / "sidecars" / f"{scan}.json", {**said, "index": index})
+        return [
+            {"scan_id": scan, "patient_id": scan, "site": config.site, "split": "train"}
+            | {f"{PRESENCE}{channel}": "true" for channel in config.channels}
+            | {config.label: name}
+            | words
+            for scan, words in zip(names, covariates, strict=False)
+        ]
+
     rows: list[dict[str, str]] = []
-    for name, count in zip(config.classes, counts, strict=True):
-        for start in range(0, count, settings.batch_size):
-            # A last, smaller batch is padded: sums must not depend on how many scans are wanted.
-            indices = range(start, start + settings.batch_size)
-            wanted = indices[: count - start]
-            covariates = covariates_of(generator, name, indices, seed=seed)
-            origin = {
-                "bundle": bundle_digest,
-                "site": config.site,
-                "seed": seed,
-                "label": name,
-                **solver.told_for(config),
-            }
-            names = [scan_name(config.site, name, index) for index in wanted]
-            origins = [origin | told_of(words) for words in covariates[: len(wanted)]]
-            if not all(map(partial(_is_done, folder), names, origins)):
-                images = draw_scans(
-                    generator, name, indices, seed=seed, solver=solver, covariates=covariates
-                )
-                for scan, index, image, said in zip(names, wanted, images, origins, strict=False):
-                    write_voxels(folder, scan, np.asarray(image))
-                    write_json(folder / "sidecars" / f"{scan}.json", {**said, "index": index})
-            for scan, words in zip(names, covariates, strict=False):
-                on_scan(len(rows) + 1)
-                rows.append(
-                    {"scan_id": scan, "patient_id": scan, "site": config.site, "split": "train"}
-                    | {f"{PRESENCE}{channel}": "true" for channel in config.channels}
-                    | {config.label: name}
-                    | words
-                )
+    for written in in_order(write_batch, batches):
+        for row in written:
+            rows.append(row)
+            on_scan(len(rows))
     if config.class_counts is not None:
         # Mixes take the first scans: in this order, any beginning has the site's patterns.
         rows = [rows[number] for number in spread_evenly(len(rows))]

@@ -48,6 +48,7 @@ PLUMBING = {
     "sitesynth.settings",
     "sitesynth.snapshots",
     "sitesynth.storage",
+    "sitesynth.threads",
     "sitesynth.tracking",
 }
 

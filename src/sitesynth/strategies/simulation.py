@@ -33,8 +33,8 @@ from sitesynth.strategies.nvflare_engine import (
 )
 from sitesynth.strategies.plan import Plan
 from sitesynth.strategies.sealing import SiteKey
-from sitesynth.strategies.side_by_side import threads_each
 from sitesynth.strategies.standing import standing_file
+from sitesynth.threads import threads_each
 
 
 __all__ = ["Event", "simulate"]

@@ -8,7 +8,7 @@ import torch
 
 from sitesynth import seeds
 from sitesynth.errors import TrainingError
-from sitesynth.strategies.side_by_side import threads_each, train_side_by_side
+from sitesynth.strategies.side_by_side import train_side_by_side
 from sitesynth.tracking import OnStep
 from sitesynth.training import train
 
@@ -48,14 +48,6 @@ def test_each_member_is_what_it_would_be_alone() -> None:
     torch.set_num_threads(1)
     for member, weight in enumerate(together):
         assert torch.equal(weight, train_member(member, forget(member)))
-
-
-def test_a_process_of_its_own_gets_the_threads_of_one_training(threads: int) -> None:
-    """Of three threads, a training beside three others has one, and one alone all three."""
-    told = [threads_each(count) for count in (1, 2, 4)]
-
-    assert told == ([1, 1, 1] if threads == 1 else [3, 1, 1])
-    assert torch.get_num_threads() == threads
 
 
 def test_they_train_at_once_where_there_are_threads(threads: int) -> None:
