@@ -31,6 +31,7 @@ from sitesynth.judges import Examples, learn_judge
 from sitesynth.quality.diversity import multiscale_ssim, num_scales
 from sitesynth.quality.fidelity import CONFIDENCE, PatientInterval, draw_weights
 from sitesynth.sampling import MASK_THRESHOLD
+from sitesynth.threads import in_order
 from sitesynth.training import best_device
 
 
@@ -93,23 +94,23 @@ def describe_reconstructions(
         with_similarity: Whether to measure structure, which takes longest.
     """
     count = len(images.sequences)
-    features, errors, similarities = [], [], []
-    for number in range(len(images)):
+
+    def look(number: int) -> tuple[np.ndarray, np.ndarray, list[float]]:
         scan, has = images.load([number]), images.presence[[number]]
         back = reconstruct(scan, has)
         if images.channels[-1] == MASK:
             back[:, -1] = (back[:, -1] > MASK_THRESHOLD).float()
         original, returned, present = np.asarray(scan[0]), np.asarray(back[0]), np.asarray(has[0])
-        features.append(extractor.extract(returned, present))
         off = np.abs(returned[:count] - original[:count]).reshape(count, -1).mean(axis=1)
-        errors.append(np.where(present[:count], off, np.nan))
         measured = present[:count] & with_similarity
-        similarities.append(
-            [
-                multiscale_ssim(original[channel], returned[channel]) if asked else np.nan
-                for channel, asked in enumerate(measured.tolist())
-            ]
-        )
+        similarities = [
+            multiscale_ssim(original[channel], returned[channel]) if asked else np.nan
+            for channel, asked in enumerate(measured.tolist())
+        ]
+        errors = np.where(present[:count], off, np.nan)
+        return extractor.extract(returned, present), errors, similarities
+
+    features, errors, similarities = zip(*in_order(look, range(len(images))), strict=True)
     return Returned(
         np.stack(features), np.stack(errors).astype(float), np.array(similarities, dtype=float)
     )
