@@ -29,6 +29,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -164,7 +165,8 @@ def _ask(connection: socket.socket, command: list[str]) -> None:
         status = answers.readline()
     if not status:
         sys.stderr.write(
-            "\nThe process that kept this stage was killed, and with it the stage. Run it again.\n"
+            "\nThe process that watched over this stage was killed, so that nobody knows how it "
+            "ended. Run it again.\n"
         )
         os._exit(1)
     code = os.waitstatus_to_exitcode(int(status))
@@ -260,17 +262,16 @@ def _keep(connection: socket.socket) -> _Stage:
         return _Stage(streams, command, environment, connection)
     for stream in streams:
         os.close(stream)
-    connection.sendall(f"{stage}\n".encode())
+    with suppress(ConnectionError):
+        connection.sendall(f"{stage}\n".encode())
     has_ended = os.pidfd_open(stage)
     ready, _, _ = select.select([has_ended, connection.fileno()], [], [])
     if has_ended not in ready:
         # An asker says nothing more: what there is to read is its end.
         os.kill(stage, signal.SIGKILL)
     _, status = os.waitpid(stage, 0)
-    try:
+    with suppress(ConnectionError):
         connection.sendall(f"{status}\n".encode())
-    except BrokenPipeError:
-        os._exit(1)
     os._exit(0)
 
 
