@@ -59,6 +59,7 @@ COMPARED: Final[tuple[tuple[SamplerName, int, float, float], ...]] = (
     ("euler", 24, 0.0, 1.0),
     ("ddim", 50, 0.0, 1.0),
     ("sde", 12, 1.3, 1.0),
+    ("sde", 16, 1.5, 0.5),
     ("sde", 24, 0.0, 1.0),
     ("sde", 24, 1.0, 1.0),
     ("sde", 24, 1.3, 1.0),
