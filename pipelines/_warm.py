@@ -29,6 +29,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,7 @@ def _address() -> str:
         sorted(os.sched_getaffinity(0)),
         [resource.getrlimit(getattr(resource, name)) for name in LIMITS],
         group.read_text() if group.exists() else "",
+        [signal.getsignal(number) is signal.SIG_IGN for number in FORWARDED],
         [Path(path).stat().st_mtime_ns for path in libraries],
         sorted(pair for pair in os.environ.items() if pair[0] not in PASSING),
     ]
@@ -153,28 +155,51 @@ def _ask(connection: socket.socket, command: list[str]) -> None:
         if not stage:
             # The keeper sees that nobody waits any more.
             os._exit(128 + number)
-        os.kill(stage, number)
+        with suppress(ProcessLookupError):
+            os.kill(stage, number)
 
+    signals, writer = socket.socketpair()
+    writer.settimeout(0)
+    signal.set_wakeup_fd(writer.fileno())
     for number in FORWARDED:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, forward)
     socket.send_fds(connection, [b"?"], [0, 1, 2])
     connection.sendall(json.dumps([command, dict(os.environ)]).encode() + b"\n")
-    with connection.makefile("r") as answers:
-        stage = int(answers.readline() or 0)
-        status = answers.readline()
-    if not status:
+    answers = _answers(connection, signals)
+    stage = next(answers, 0)
+    status = next(answers, None)
+    if status is None:
         sys.stderr.write(
             "\nThe process that watched over this stage was killed, so that nobody knows how it "
             "ended. Run it again.\n"
         )
         os._exit(1)
-    code = os.waitstatus_to_exitcode(int(status))
+    code = os.waitstatus_to_exitcode(status)
     if code < 0:
         if -code in FORWARDED:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+def _answers(connection: socket.socket, signals: socket.socket) -> Iterator[int]:
+    """Yield the numbers that a keeper says: the stage's process, and with what status it has ended.
+
+    A signal that comes just before a call that waits is looked at when the call returns, which may
+    be in hours. So the call waits for `signals`, too, where a signal writes a byte.
+    """
+    rest = b""
+    while True:
+        ready, _, _ = select.select([connection, signals], [], [])
+        if signals in ready:
+            signals.recv(1024)
+        if connection in ready:
+            part = connection.recv(1024)
+            if not part:
+                return
+            *lines, rest = (rest + part).split(b"\n")
+            yield from map(int, lines)
 
 
 @final

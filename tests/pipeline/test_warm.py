@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ match sys.argv[1]:
     case "wait":
         try:
             print("waiting", flush=True)
-            time.sleep(600)
+            for _ in range(6000):
+                time.sleep(0.1)
         except KeyboardInterrupt:
             print("interrupted", flush=True)
             sys.exit(5)
@@ -127,6 +129,8 @@ class Study:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     """Return a study whose first stage was run, and has left a warm process behind."""
     study = Study(tmp_path_factory.mktemp("study"))
+    # Who runs the tests in the background may have told them, and so all they start, to ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code, out, _ = study.run("end", "0")
         assert (code, out.split()[0]) == (0, "cold")
@@ -134,6 +138,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
         yield study
     finally:
         study.end()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_it_is_told_what_its_asker_was_told(study: Study) -> None:
@@ -165,18 +170,23 @@ def test_it_runs_the_code_that_lies_there(study: Study) -> None:
         study.stage.write_text(STAGE)
 
 
-def started(process: "subprocess.Popen[str]") -> None:
-    """Wait until a stage has said that it is warm, and waits."""
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("warm")
-    assert process.stdout.readline() == "waiting\n"
+@contextmanager
+def waiting(study: Study) -> Iterator["subprocess.Popen[str]"]:
+    """Start a stage that waits, warm; it is over after the block, whatever happens there."""
+    with study.start("wait") as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("warm")
+            assert process.stdout.readline() == "waiting\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_whoever_kills_the_asker_kills_the_stage(study: Study) -> None:
     """DVC, a scheduler or a user knows one process only, and starts the next when it is gone."""
     before = set(processes_in(study.folder))
-    with study.start("wait") as process:
-        started(process)
+    with waiting(study) as process:
         assert len(set(processes_in(study.folder)) - before) == 3  # asker, keeper, stage
 
         process.kill()
@@ -186,16 +196,14 @@ def test_whoever_kills_the_asker_kills_the_stage(study: Study) -> None:
 
 def test_signals_reach_the_stage(study: Study) -> None:
     """An interrupted stage tidies up; one that was ended by a signal says so."""
-    with study.start("wait") as process:
-        started(process)
+    with waiting(study) as process:
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=PATIENCE_S)[0] == "interrupted\n"
     assert process.returncode == 5
 
-    with study.start("wait") as process:
-        started(process)
+    with waiting(study) as process:
         process.terminate()
-    assert process.returncode == -signal.SIGTERM
+        assert process.wait(PATIENCE_S) == -signal.SIGTERM
 
     assert study.run("die")[0] == -signal.SIGKILL
 
@@ -203,8 +211,7 @@ def test_signals_reach_the_stage(study: Study) -> None:
 def test_a_stage_without_its_keeper_has_failed_and_is_over(study: Study) -> None:
     """Nobody may start it again while it still writes."""
     before = set(processes_in(study.folder))
-    with study.start("wait") as process:
-        started(process)
+    with waiting(study) as process:
         family = set(processes_in(study.folder)) - before - {process.pid}
         stage = next(pid for pid in family if parent_of(pid) in family)
 
