@@ -48,3 +48,14 @@ def _own_mlruns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def rng(request: pytest.FixtureRequest) -> "torch.Generator":
     """Return a generator of the test's own, the same in every run and in any order."""
     return seeds.generator(0, request.node.nodeid)
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Offer one thread, and three, and put back what was offered before."""
+    import torch  # noqa: PLC0415 (not every test needs it)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

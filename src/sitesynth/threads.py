@@ -17,7 +17,7 @@ import torch
 from sitesynth.training import best_device
 
 
-__all__ = ["at_once", "in_order", "share_threads", "threads_each"]
+__all__ = ["in_order", "share_threads", "threads_each"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,20 +26,20 @@ MOST_IN_ORDER: Final = 4
 """Results are held until it is their turn, and on many cores they would fill the memory."""
 
 
-def at_once(count: int) -> int:
+def _at_once(count: int) -> int:
     """Return how many of `count` things go on at once: as many as there are threads."""
     return min(count, torch.get_num_threads()) if best_device().type == "cpu" else 1
 
 
 def threads_each(count: int) -> int:
     """Return how many threads a thing has that has `count - 1` others beside it."""
-    return torch.get_num_threads() // at_once(count)
+    return torch.get_num_threads() // _at_once(count)
 
 
 @contextmanager
 def share_threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """Offer a pool for `count` things, each with its share of the threads."""
-    threads, workers = torch.get_num_threads(), at_once(count)
+    threads, workers = torch.get_num_threads(), _at_once(count)
     torch.set_num_threads(threads_each(count))
     try:
         with ThreadPoolExecutor(workers) as pool:
@@ -57,7 +57,7 @@ def in_order(
         work: Called from other threads.
         items: What it is called with.
     """
-    workers = at_once(min(len(items), MOST_IN_ORDER)) if items else 0
+    workers = _at_once(min(len(items), MOST_IN_ORDER)) if items else 0
     if workers <= 1:
         yield from map(work, items)
         return

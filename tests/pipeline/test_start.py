@@ -8,9 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def collector_in(code: str, *options: str) -> str:
+def collector_in(code: str) -> str:
     """Return what a new Python says of its collector."""
-    command = [sys.executable, *options, "-c", code]
+    command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 

@@ -1,22 +1,12 @@
 """Things done side by side come out in order, and leave nothing behind."""
 
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 import torch
 
 from sitesynth.threads import MOST_IN_ORDER, in_order, threads_each
-
-
-@pytest.fixture(params=[1, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Offer one thread, and three, and put back what was offered before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def test_a_thing_gets_its_share_of_the_threads(threads: int) -> None:

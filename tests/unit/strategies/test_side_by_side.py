@@ -1,7 +1,6 @@
 """Members trained side by side are the members that would have been trained in turn."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,15 +10,6 @@ from sitesynth.errors import TrainingError
 from sitesynth.strategies.side_by_side import train_side_by_side
 from sitesynth.tracking import OnStep
 from sitesynth.training import train
-
-
-@pytest.fixture(params=[1, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Offer one thread, and three, and put back what was offered before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def train_member(member: int, on_step: OnStep) -> torch.Tensor:
