@@ -20,6 +20,7 @@ the check stage reports them, with all else that is wrong with a scan.
 
 import gzip
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -76,6 +77,9 @@ MAX_VOXELS = 1 << 29
 
 MAX_PIXELS = 1 << 26
 """Pixels per picture, all pages together: 8192 x 8192."""
+
+FILTERING = threading.Lock()
+"""Held while a picture is open: filters of warnings are those of all threads."""
 
 MAX_INFLATION = 1032
 """Bytes that one byte of a deflate stream can stand for at most (zlib's manual)."""
@@ -628,7 +632,7 @@ def _opened_picture(path: Path) -> Iterator[Image.Image]:
     """Open a picture without decoding it; what PIL cannot do becomes a `VolumeError`."""
     kind = PICTURE_SUFFIXES[path.suffix.lower()]
     try:
-        with warnings.catch_warnings():
+        with FILTERING, warnings.catch_warnings():
             # PIL only warns of a picture that is a little too large, or whose tags are cut off.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.filterwarnings("error", "(?i).*(corrupt|truncated)", UserWarning)

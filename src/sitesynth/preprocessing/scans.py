@@ -8,9 +8,8 @@ tell which way they came about.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ def preprocess_site(
         cohort: Sequences, labels and covariates of the study.
         grid: The grid that every scan is brought to.
         intensity: How intensities are brought to [0, 1].
-        num_workers: Processes that prepare a scan each; 1 starts none.
+        num_workers: Threads that prepare a scan each.
         on_scan: Told after each scan how many are done.
 
     Returns:
@@ -150,11 +149,7 @@ def _made(
     make: Callable[[Mapping[str, str]], str], rows: Sequence[Mapping[str, str]], *, num_workers: int
 ) -> Iterator[str]:
     """Make the arrays of some scans, and yield the id of each that is on disk."""
-    if num_workers == 1 or len(rows) < 2:  # noqa: PLR2004 (one scan needs no second process)
-        yield from map(make, rows)
-        return
-    # Spawned, not forked: the libraries' threads do not survive a fork.
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as workers:
+    with ThreadPoolExecutor(num_workers) as workers:
         waiting = [workers.submit(make, row) for row in rows]
         try:
             for future in as_completed(waiting):

@@ -114,4 +114,4 @@ class PreprocessSettings(Section):
     """How a site's scans are worked through; no array depends on it."""
 
     num_workers: Count
-    """Processes that prepare a scan each, and so have one scan in memory each; 1 starts none."""
+    """Threads that prepare a scan each, and so have one scan in memory each."""
