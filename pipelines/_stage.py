@@ -11,6 +11,7 @@ A stage's keyword arguments say, by their types and names, everything the stage 
     Kept                      a folder that outlives    nobody else's business: what it holds must
                               runs with other knobs     say itself what it is of
     a field of `Settings`     knobs it obeys            listed under `params`
+    a `Knob`                  one knob of a section     listed there by its dotted name
     another str               which instance it is      filled in from `matrix`
     a `Run`                   where it reports          recorded in MLflow
     the `Processes`           who computes it together  `torchrun` may start several of them
@@ -23,7 +24,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ from sitesynth.storage import (
 from sitesynth.tracking import Run, Silent, record_run
 
 
-__all__ = ["In", "Kept", "Measured", "Out", "Scratch", "StageSignature", "main"]
+__all__ = ["In", "Kept", "Knob", "Measured", "Out", "Scratch", "StageSignature", "main"]
 
 In = Annotated[Path, "dep"]
 Out = Annotated[Path, "out"]
@@ -62,6 +63,18 @@ MARKED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Knob:
+    """Where params.yaml has what an argument is given: `Annotated[int, Knob("split.fraction")]`.
+
+    For a stage with many instances that obeys one knob of a large section: dvc.lock has all of what
+    a stage obeys for every instance, and DVC writes it anew after each.
+    """
+
+    key: str
+    """The section's name, a dot, and the knob's."""
+
+
+@dataclass(frozen=True, slots=True)
 class StageSignature:
     """What one stage reads, writes and obeys, by the names of its arguments."""
 
@@ -69,8 +82,8 @@ class StageSignature:
     outputs: frozenset[str]
     measured: frozenset[str]
     items: frozenset[str]
-    params: frozenset[str]
-    """Fields of `Settings`."""
+    params: Mapping[str, str]
+    """By argument: the key of params.yaml that it is given."""
     runs: frozenset[str]
     scratch: frozenset[str]
     kept: frozenset[str]
@@ -81,12 +94,12 @@ class StageSignature:
         """Read the signature of a stage's `run` function."""
         hints = get_type_hints(run, include_extras=True)
         names = inspect.signature(run).parameters
-        params = frozenset(Settings.model_fields) & set(names)
+        params = {name: key for name in names if (key := _key_of(name, hints[name])) is not None}
         return cls(
             inputs=frozenset(name for name in names if hints[name] == In),
             outputs=frozenset(name for name in names if hints[name] == Out),
             measured=frozenset(name for name in names if hints[name] == Measured),
-            items=frozenset(name for name in names if hints[name] is str) - params,
+            items=frozenset(name for name in names if hints[name] is str) - set(params),
             params=params,
             runs=frozenset(name for name in names if hints[name] is Run),
             scratch=frozenset(name for name in names if hints[name] == Scratch),
@@ -102,6 +115,31 @@ class StageSignature:
         for name in sorted(self.items):
             parser.add_argument(f"--{name.replace('_', '-')}", required=True)
         return vars(parser.parse_args(argv))
+
+
+def _key_of(name: str, hint: Any) -> str | None:
+    """Return which key of params.yaml an argument is given; None if it is no knob."""
+    knobs = [mark.key for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Knob)]
+    return knobs[0] if knobs else name if name in Settings.model_fields else None
+
+
+def obeyed_by(stage: StageSignature, settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a stage's arguments are given of the settings, and the same as params.yaml says.
+
+    The second is in sections, of which it holds what the stage obeys.
+    """
+    given: dict[str, Any] = {}
+    include: dict[str, Any] = {}
+    for name, key in sorted(stage.params.items()):
+        section, _, knob = key.partition(".")
+        value = getattr(settings, section)
+        if knob:
+            include.setdefault(section, set()).add(knob)
+            value = getattr(value, knob)
+        else:
+            include[section] = True
+        given[name] = value
+    return given, settings.model_dump(mode="json", include=include)
 
 
 def name_of(run: Callable[..., None]) -> str:
@@ -181,8 +219,7 @@ def _run_stage(run: Callable[..., None], argv: Sequence[str] | None) -> None:
             )
     for name in sorted(stage.outputs | stage.measured):
         arguments[name].parent.mkdir(parents=True, exist_ok=True)
-    params = settings.model_dump(mode="json", include=set(stage.params))
-    obeyed = {name: getattr(settings, name) for name in sorted(stage.params)}
+    obeyed, params = obeyed_by(stage, settings)
     inputs = {name: digest_of_input(arguments[name]) for name in sorted(stage.inputs)}
     item = "-".join(items.values()) or None
     started, spent = time.monotonic(), processor_seconds()

@@ -1,9 +1,9 @@
 """Try one strategy's classifier on the frozen external sites."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pipelines._stage import In, Out, main
+from pipelines._stage import In, Knob, Out, main
 from sitesynth.classifiers.baseline import read_baseline
 from sitesynth.classifiers.ensemble import read_ensemble
 from sitesynth.classifiers.prediction import predict_by_baseline, predict_labelled
@@ -12,7 +12,7 @@ from sitesynth.evaluation.class_summaries import summarize_points_of
 from sitesynth.evaluation.figures import draw_predictions
 from sitesynth.evaluation.predictions import read_predictions
 from sitesynth.images import pool, read_images
-from sitesynth.settings import BASELINES, CohortSettings, SiteSettings
+from sitesynth.settings import BASELINES, LabelUnit
 from sitesynth.storage import read_json, write_json, write_text
 from sitesynth.tracking import Run
 
@@ -24,20 +24,20 @@ def run(
     images: In,
     splits: In,
     predictions: Out,
-    cohort: CohortSettings,
-    sites: SiteSettings,
+    label_unit: Annotated[LabelUnit, Knob("cohort.label_unit")],
+    external: Annotated[tuple[str, ...], Knob("sites.external")],
     tracked: Run,
 ) -> None:
     """Read a classifier and the external sites' scans; write a probability per scan."""
-    test = pool([read_images(images / site).in_split("test") for site in sites.external])
+    test = pool([read_images(images / site).in_split("test") for site in external])
     if strategy in BASELINES:
         baseline = read_baseline(model)
         threshold = baseline.threshold
-        table = predict_by_baseline(baseline, test, label_unit=cohort.label_unit)
+        table = predict_by_baseline(baseline, test, label_unit=label_unit)
     else:
         ensemble = read_ensemble(model)
         threshold = ensemble.config.threshold
-        table = predict_labelled(ensemble, test, label_unit=cohort.label_unit)
+        table = predict_labelled(ensemble, test, label_unit=label_unit)
     write_text(predictions / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
     write_json(
         predictions / "metrics.json",

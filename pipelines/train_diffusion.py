@@ -1,8 +1,10 @@
 """Train the conditional flow of one site over its autoencoder's latents, or a rival of it."""
 
 import os
+from collections.abc import Mapping
+from typing import Annotated
 
-from pipelines._stage import In, Kept, Out, Scratch, main
+from pipelines._stage import In, Kept, Knob, Out, Scratch, main
 from sitesynth.cohorts.cells import NUMBERS
 from sitesynth.generators.diffusion import train_diffusion
 from sitesynth.generators.generator import GeneratorConfig, read_autoencoder, write_flow
@@ -13,7 +15,6 @@ from sitesynth.images import ImageSet, read_images
 from sitesynth.processes import Processes
 from sitesynth.settings import (
     AutoencoderSettings,
-    CohortSettings,
     ComputeSettings,
     DiffusionSettings,
     GeneratorSettings,
@@ -33,7 +34,7 @@ def run(
     images: In,
     encoder: In,
     model: Out,
-    cohort: CohortSettings,
+    labels: Annotated[Mapping[str, tuple[str, ...]], Knob("cohort.labels")],
     task: TaskSettings,
     grid: GridSettings,
     autoencoder: AutoencoderSettings,
@@ -68,7 +69,7 @@ def run(
             latents_settings=latents,
             generator=generator,
             label=task.label,
-            classes=cohort.labels[task.label],
+            classes=labels[task.label],
             spacing_mm=grid.spacing_mm,
             seed=seed,
             site=site,

@@ -11,14 +11,14 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines._stage import StageSignature
-from sitesynth.settings import OVERRIDABLE
+from pipelines._stage import Knob, StageSignature, obeyed_by
+from sitesynth.settings import OVERRIDABLE, LabelUnit, SiteSettings, load_settings
 
 
 Entry = Mapping[str, Any]
@@ -100,8 +100,9 @@ def foreign_paths(entry: Entry) -> set[str]:
 
 def expected_params(stage: StageSignature) -> set[str]:
     """Return the keys of params.yaml that decide what a stage does."""
-    obeys_overrides = "site" in stage.items and stage.params & set(OVERRIDABLE)
-    return set(stage.params) | ({f"overrides.{SITE}"} if obeys_overrides else set())
+    keys = set(stage.params.values())
+    obeys_overrides = "site" in stage.items and keys & set(OVERRIDABLE)
+    return keys | ({f"overrides.{SITE}"} if obeys_overrides else set())
 
 
 def source_file(module: str) -> Path:
@@ -226,6 +227,22 @@ class TestStage:
             reached, declared = reached - files_in(ROOT / PHANTOM), declared - {PHANTOM}
 
         assert declared == compact(reached)
+
+
+def test_a_stage_may_obey_one_knob_of_a_section() -> None:
+    """It is given the knob's value, and reruns for no other of the section; MLflow is told both."""
+
+    def run(*, sites: SiteSettings, unit: Annotated[LabelUnit, Knob("cohort.label_unit")]) -> None:
+        """Do nothing."""
+
+    stage = StageSignature.of(run)
+    study = load_settings(ROOT / "params.yaml")
+    given, told = obeyed_by(stage, study)
+
+    assert expected_params(stage) == {"sites", "cohort.label_unit"}
+    assert given == {"sites": study.sites, "unit": "patient"}
+    assert told["cohort"] == {"label_unit": "patient"}
+    assert set(told) == {"sites", "cohort"}
 
 
 def test_only_training_sites_train_a_generator() -> None:

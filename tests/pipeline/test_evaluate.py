@@ -13,13 +13,12 @@ from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble, write_ens
 from sitesynth.classifiers.network import build_classifier
 from sitesynth.classifiers.provenance import PROVENANCE
 from sitesynth.images import write_index, write_voxels
-from sitesynth.settings import SiteSettings
 from sitesynth.storage import write_json
 from sitesynth.tracking import record_run
 from tests.unit.strategies import tiny_consortium as tiny
 
 
-SITES = SiteSettings(all=("alder", "elm", "oak"), training=("alder",), external=("elm", "oak"))
+EXTERNAL = ("elm", "oak")
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rng=seeds.generator(0, "untrained"),
     )
     write_ensemble(tmp_path / "model", Ensemble(config, [network.eval()]))
-    for site in SITES.external:
+    for site in EXTERNAL:
         rng, rows = seeds.numpy_generator(0, site), []
         for number in range(6):
             scan = f"{site}-{number}"
@@ -62,7 +61,6 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def told(folder: Path) -> dict[str, Any]:
     """Run the stage, and return the last of each kind of event; artifacts by name."""
-    settings = tiny.settings()
     with record_run("evaluate", "augmented", study="s", params={}, inputs={}, tags={}) as tracked:
         evaluate.run(
             strategy="augmented",
@@ -70,8 +68,8 @@ def told(folder: Path) -> dict[str, Any]:
             images=folder / "images",
             splits=folder / "splits",
             predictions=folder / "predictions",
-            cohort=settings.cohort,
-            sites=SITES,
+            label_unit="patient",
+            external=EXTERNAL,
             tracked=tracked,
         )
     (journal,) = (folder / "mlruns" / "journals").iterdir()

@@ -42,7 +42,7 @@ def train(site: Path, folder: Path, **changed: Any) -> GeneratorConfig:
         images=site / "images",
         encoder=site / "encoder",
         model=folder / "model",
-        cohort=settings.cohort,
+        labels=settings.cohort.labels,
         task=settings.task,
         grid=settings.grid,
         autoencoder=config.autoencoder,

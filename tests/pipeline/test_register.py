@@ -96,8 +96,8 @@ def fit(study: Settings, folder: Path, strategy: str, *, images: str, to: str) -
         images=folder / "images",
         splits=folder / "splits",
         predictions=folder / to / "evaluation" / strategy,
-        cohort=study.cohort,
-        sites=study.sites,
+        label_unit=study.cohort.label_unit,
+        external=study.sites.external,
         tracked=Silent(),
     )
 

@@ -9,7 +9,6 @@ import pytest
 from pipelines import evaluate, train_classifier
 from sitesynth.classifiers.baseline import read_baseline
 from sitesynth.classifiers.ensemble import read_ensemble
-from sitesynth.settings import SiteSettings
 from sitesynth.storage import read_json, write_json
 from sitesynth.tracking import Run, Silent, journal_folders, record_run
 from tests.unit.strategies import tiny_consortium as tiny
@@ -51,7 +50,6 @@ def test_without_an_engine_nothing_is_sent(tmp_path: Path) -> None:
 def test_a_baseline_goes_the_way_of_all_strategies(tmp_path: Path) -> None:
     """No history and no seed; predictions of the patients that the others are tested on."""
     written = fit(tmp_path, "in_process", "baseline-intensity")
-    study = tiny.settings(engine="in_process")
     table = tmp_path / "images/alder/table.csv"
     table.write_text(table.read_text().replace(",train,", ",test,"))
     write_json(tmp_path / "splits/frozen.json", {"test_sha256": "abc"})
@@ -61,8 +59,8 @@ def test_a_baseline_goes_the_way_of_all_strategies(tmp_path: Path) -> None:
         images=tmp_path / "images",
         splits=tmp_path / "splits",
         predictions=tmp_path / "evaluation",
-        cohort=study.cohort,
-        sites=SiteSettings(all=("birch", "alder"), training=("birch",), external=("alder",)),
+        label_unit="patient",
+        external=("alder",),
         tracked=Silent(),
     )
     found = pd.read_csv(tmp_path / "evaluation/predictions.csv")

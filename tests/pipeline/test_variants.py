@@ -41,7 +41,7 @@ def test_a_variant_goes_the_whole_way(tmp_path: Path, variant: VariantName) -> N
         images=tmp_path / "images",
         encoder=tmp_path / "encoder",
         model=tmp_path / "trained",
-        cohort=study.cohort,
+        labels=study.cohort.labels,
         task=study.task,
         grid=study.grid.model_copy(update={"shape": GRID}),
         autoencoder=config.autoencoder,

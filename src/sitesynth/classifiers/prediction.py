@@ -4,7 +4,6 @@ Axes: n = scans, c = classes of which a probability is predicted: the positive o
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from sitesynth.classifiers.ensemble import ClassifierConfig, Ensemble
 from sitesynth.errors import CohortError
 from sitesynth.images import ImageSet
 from sitesynth.patterns import AND, EVEN, NOTHING, are_side_by_side, is_complete
+from sitesynth.settings import LabelUnit
 
 
 __all__ = [
@@ -77,7 +77,7 @@ def call(config: ClassifierConfig, probabilities: Float64[np.ndarray, "n c"]) ->
 
 
 def predict_labelled(
-    ensemble: Ensemble, images: ImageSet, *, label_unit: Literal["patient", "scan"]
+    ensemble: Ensemble, images: ImageSet, *, label_unit: LabelUnit
 ) -> pd.DataFrame:
     """Predict the scans of an image set whose label is known.
 
@@ -116,7 +116,7 @@ def predict_labelled(
 
 
 def predict_by_baseline(
-    baseline: Baseline, images: ImageSet, *, label_unit: Literal["patient", "scan"]
+    baseline: Baseline, images: ImageSet, *, label_unit: LabelUnit
 ) -> pd.DataFrame:
     """Predict the scans of an image set whose label is known, by a baseline.
 
@@ -144,7 +144,7 @@ def _tabulate(
     probabilities: Float64[np.ndarray, "n c"],
     *,
     told: ClassifierConfig | Baseline,
-    label_unit: Literal["patient", "scan"],
+    label_unit: LabelUnit,
     members: Iterable[Float64[np.ndarray, "n c"]],
 ) -> pd.DataFrame:
     identity = ["patient_id", "scan_id", "site"]

@@ -19,6 +19,7 @@ from sitesynth.settings.classifiers import (
 from sitesynth.settings.cohorts import (
     CheckSettings,
     CohortSettings,
+    LabelUnit,
     PhantomSettings,
     PhantomSiteSettings,
     SiteSettings,
@@ -98,6 +99,7 @@ __all__ = [
     "GeneratorSettings",
     "GridSettings",
     "IntensitySettings",
+    "LabelUnit",
     "LatentsSettings",
     "MixingSettings",
     "Names",

@@ -19,6 +19,9 @@ from sitesynth.settings.fields import (
 )
 
 
+LabelUnit = Literal["patient", "scan"]
+
+
 class CohortSettings(Section):
     """Where the scans are, and how their table says things."""
 
@@ -51,7 +54,7 @@ class CohortSettings(Section):
     column: it names labels of two classes that are told side by side, the second class of each
     meaning that a scan has it (ADR 51)."""
 
-    label_unit: Literal["patient", "scan"]
+    label_unit: LabelUnit
     """What a label belongs to: `scan` lets a patient's scans differ, e.g. in projection."""
 
     covariates: Annotated[tuple[Name, ...], Field(strict=False)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast, final
+from typing import cast, final
 
 from torch import nn
 
@@ -24,6 +24,7 @@ from sitesynth.settings import (
     CohortSettings,
     GridSettings,
     IntensitySettings,
+    LabelUnit,
     SiteSettings,
     SupplementationSettings,
     TaskSettings,
@@ -57,7 +58,7 @@ class Material:
     validators: Mapping[str, Validator]
     external: ImageSet
     """The frozen external scans."""
-    label_unit: Literal["patient", "scan"]
+    label_unit: LabelUnit
     num_seeds: int
     seed: int
     """Root of the curve's randomness: not that of the strategies."""
