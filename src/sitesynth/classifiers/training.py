@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sitesynth import seeds
 from sitesynth.errors import TrainingError
-from sitesynth.images import ImageSet, crop
+from sitesynth.images import ImageSet
 from sitesynth.patterns import are_side_by_side
 from sitesynth.settings import ClassifierSettings
 from sitesynth.tracking import OnStep
@@ -36,8 +36,10 @@ __all__ = [
     "check_findings",
     "choose_threshold",
     "classification_loss",
+    "draw_noise",
     "draw_weighted",
     "examples_of",
+    "move",
     "pool_scores",
     "predict",
     "score",
@@ -53,6 +55,8 @@ MAX_SHIFT = 2
 MAX_GAIN = 0.15
 MAX_LOG_GAMMA = 0.4
 MAX_NOISE = 0.06
+NOTHING = 1e-8
+"""What an empty voxel counts as where contrast is changed."""
 NUM_THRESHOLDS = 19
 
 
@@ -191,18 +195,41 @@ def augment(
     dims = images.ndim - 2
     shape = (count, sequences, *([1] * dims))
     mirrored = torch.rand(count, generator=rng) < 0.5  # noqa: PLR2004
-    changed = torch.where(mirrored.reshape(-1, 1, *([1] * dims)), images.flip(2), images)
-    padded = nn.functional.pad(changed, [MAX_SHIFT] * (2 * dims))
-    corners = torch.randint(2 * MAX_SHIFT + 1, (count, dims), generator=rng)
-    changed = crop(padded, corners, images.shape[2:])
+    shifts = torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (count, dims), generator=rng)
     gain = 1 + MAX_GAIN * (2 * torch.rand(shape, generator=rng) - 1)
     gamma = (MAX_LOG_GAMMA * (2 * torch.rand(shape, generator=rng) - 1)).exp()
     sigma = MAX_NOISE * torch.rand((count, *([1] * (dims + 1))), generator=rng)
-    noise = torch.randn(images.shape, generator=rng)
     shown = presence & (torch.rand(presence.shape, generator=rng) >= sequence_dropout)
     shown = torch.where(shown.any(dim=1, keepdim=True), shown, presence)
-    # `crop` has made a copy, which is nobody else's.
-    return changed.pow_(gamma).mul_(gain).add_(noise.mul_(sigma)).mul_(shown.reshape(shape))
+    changed = move(images, mirrored.tolist(), shifts.tolist())
+    # A power by its logarithm takes a quarter of the time, if no logarithm is infinite.
+    changed = changed.clamp_min_(NOTHING).log_().mul_(gamma).exp_().mul_(gain)
+    return changed.add_(draw_noise(images.shape, rng=rng).mul_(sigma)).mul_(shown.reshape(shape))
+
+
+def move(
+    images: Float[Tensor, "n s ..."], mirrored: Sequence[bool], shifts: Sequence[Sequence[int]]
+) -> Float[Tensor, "n s ..."]:
+    """Return scans mirrored and shifted; what comes from beyond the grid is zero."""
+    moved = torch.zeros_like(images)
+    for scan, place, is_mirrored, shift in zip(images, moved, mirrored, shifts, strict=True):
+        sizes = list(zip(scan.shape[1:], shift, strict=True))
+        there = [slice(max(by, 0), size + min(by, 0)) for size, by in sizes]
+        here = [slice(max(-by, 0), size - max(by, 0)) for size, by in sizes]
+        source = scan.flip(1) if is_mirrored else scan
+        place[(slice(None), *here)] = source[(slice(None), *there)]
+    return moved
+
+
+def draw_noise(shape: Sequence[int], *, rng: torch.Generator) -> Float[Tensor, "..."]:
+    """Draw numbers of mean 0 and standard deviation 1, uniform ones: random bytes.
+
+    Normal ones take five times as long, which was a tenth of a classifier's training.
+    """
+    count = math.prod(shape)
+    eights = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), None, generator=rng)
+    # The mean of whole numbers from -128 to 127 is -1/2.
+    return eights.view(torch.int8)[:count].reshape(shape).float().add_(0.5).mul_(12**0.5 / 256)
 
 
 def train_on(

@@ -9,7 +9,9 @@ from sitesynth.classifiers.training import (
     augment,
     balance,
     choose_threshold,
+    draw_noise,
     draw_weighted,
+    move,
     pool_scores,
     score,
     score_probabilities,
@@ -52,6 +54,36 @@ def test_a_batch_does_not_change_a_scan_by_more_than_shift_gain_and_noise() -> N
 
     assert (inner > 0.84).all()
     assert (inner < 1.16).all()
+
+
+def test_a_scan_moves_whole_and_its_border_is_empty() -> None:
+    """Mirrored along its first axis, then moved by (1, -2): as padding and cutting would do it."""
+    scan = torch.rand(1, 3, 5, 6, generator=seeds.generator(0, "moved"))
+    padded = torch.nn.functional.pad(scan.flip(2), [2] * 4)
+    wanted = padded[:, :, 3:8, :6]
+
+    assert torch.equal(move(scan, [True], [[1, -2]]), wanted)
+    assert torch.equal(move(scan, [False], [[0, 0]]), scan)
+
+
+def test_noise_has_mean_zero_and_unit_spread() -> None:
+    """Whatever the number of voxels: bytes are drawn by eights."""
+    noise = draw_noise((3, 33333), rng=seeds.generator(0, "noise"))
+
+    assert abs(float(noise.mean())) < 0.01
+    assert abs(float(noise.std()) - 1) < 0.01
+    assert len(noise[0].unique()) == 256
+    assert not torch.equal(noise[0], noise[1])
+
+
+def test_an_empty_voxel_stays_empty_but_for_noise() -> None:
+    """The logarithm of nothing is taken of next to nothing."""
+    images = torch.zeros(8, 1, 6, 6)
+    presence = torch.ones(8, 1, dtype=torch.bool)
+    changed = augment(images, presence, sequence_dropout=0.0, rng=seeds.generator(0, "empty"))
+
+    assert changed.isfinite().all()
+    assert changed.abs().max() < 0.06 * 3**0.5 + 0.001
 
 
 def test_a_score_weighs_classes_alike() -> None:
