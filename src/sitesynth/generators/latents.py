@@ -40,6 +40,7 @@ from sitesynth.generators.autoencoder import Autoencoder
 from sitesynth.generators.views import Warp, views_of
 from sitesynth.images import ImageSet
 from sitesynth.storage import read_json, replacing, sweep, write_json
+from sitesynth.training import autocast
 
 
 __all__ = [
@@ -120,6 +121,9 @@ def encode_scans(
 ) -> Latents:
     """Encode scans in several views, a few scans at a time.
 
+    In the precision that the autoencoder was trained in: what rounding takes is a tenth of the
+    noise that is drawn beside.
+
     Args:
         images: The scans.
         autoencoder: What encodes them, on its device; the latents are returned on the CPU.
@@ -133,12 +137,13 @@ def encode_scans(
     for start in range(0, len(images), size):
         stop = min(start + size, len(images))
         batch, has = images.load(range(start, stop)), images.presence[start:stop].to(device)
-        views = [
-            autoencoder.encode(view.to(device), has)
-            for view in views_of(batch, num_views=num_views, rng=rng, warp=warp)
-        ]
-        means.append(torch.stack([mean.cpu() for mean, _ in views], dim=1))
-        stds.append(torch.stack([std.cpu() for _, std in views], dim=1))
+        with autocast(device):
+            views = [
+                autoencoder.encode(view.to(device), has)
+                for view in views_of(batch, num_views=num_views, rng=rng, warp=warp)
+            ]
+        means.append(torch.stack([mean.float().cpu() for mean, _ in views], dim=1))
+        stds.append(torch.stack([std.float().cpu() for _, std in views], dim=1))
     return Latents(torch.cat(means), torch.cat(stds), images.presence)
 
 
