@@ -28,6 +28,7 @@ from sitesynth.training import autocast, train
 
 
 __all__ = [
+    "NOTHING",
     "Examples",
     "ValidationScore",
     "Validator",

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 from sitesynth.generators.patches import fold, unfold
 
 
-__all__ = ["Transformer", "in_turn", "zeroed"]
+__all__ = ["Transformer", "attend", "in_turn", "zeroed"]
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -201,7 +201,7 @@ class _Block(nn.Module):
         seen = self.queries_keys_values(_normalize(tokens) * (1 + scale) + shift)
         # n l (3 heads width/heads) -> 3 n heads l width/heads
         query, key, value = seen.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = _attend(query, key, value)
+        attended = attend(query, key, value)
         tokens = tokens + gate * self.project(attended.transpose(1, 2).flatten(2))
         hidden = self.widen(_normalize(tokens) * (1 + scale_2) + shift_2)
         changed: Tensor = self.narrow(functional.gelu(hidden))
@@ -209,7 +209,7 @@ class _Block(nn.Module):
         return result
 
 
-def _attend(
+def attend(
     query: Float[Tensor, "n h l w"], key: Float[Tensor, "n h l w"], value: Float[Tensor, "n h l w"]
 ) -> Float[Tensor, "n h l w"]:
     """Return each token's mean of values, by how well its query fits their keys.

@@ -75,6 +75,18 @@ def test_a_sample_does_not_depend_on_the_others_of_its_batch() -> None:
     check_samples_are_independent(awake(), latents_of("x", 3))
 
 
+def test_attention_is_the_same_with_and_without_gradients() -> None:
+    """Plain products while a CPU trains, a fused kernel while it samples."""
+    model, told = awake(), (torch.tensor([0.3, 0.8]), torch.tensor([0, 1]), BOTH.repeat(2, 1))
+    trained = model(latents_of("attention", 2), *told)
+    with torch.no_grad():
+        sampled = model(latents_of("attention", 2), *told)
+
+    assert trained.requires_grad
+    assert sampled.std() > 0.1
+    torch.testing.assert_close(trained.detach(), sampled, rtol=1e-4, atol=1e-4)
+
+
 def test_the_flow_trains_under_bfloat16() -> None:
     """As on an accelerator: the network may round, the Gaussian beside it may not."""
     settings = DiffusionSettings(
