@@ -70,7 +70,7 @@ class MixingSettings(Section):
 
     num_seeds: Annotated[int, Field(ge=2)]
     """Trainings of each finalist, of seeds that no trial used. A tried mix is taken if it beats the
-    fixed ones by more than one standard error over them and over sites."""
+    fixed ones by more than two standard errors over them and over sites."""
 
     num_workers: Count
     """Processes that try mixes at once; with one, the same seed gives the same trials."""
