@@ -10,15 +10,17 @@ those that follow are forked from it:
                   has ended, and kills it should the asker be gone
     the stage     has the asker's arguments, environment and standard streams
 
-Only packages of others stay warm. Our own modules are imported by the stage itself, so that it is
-of the code that lies there. An asker that differs in anything that a process inherits from its
-parent meets another server, or none. Whatever is unusual starts as if there were none of this:
+A stage is of the code that lies there: a server knows when each of our files was written, and an
+asker that finds one changed meets another server, or none. So does one that differs in anything
+that a process inherits from its parent. Whatever is unusual starts as if there were none of this:
 `SITESYNTH_WARM=off`, options of the interpreter, several processes of one training, no Linux.
 """
 
+import atexit
 import gc
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -28,13 +30,14 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, final
+from typing import Final, NoReturn, final
 
 
 __all__ = ["main", "start_warm"]
@@ -44,7 +47,9 @@ PACKAGES: Final = (
     "scipy.special",
     "scipy.stats",
     "pandas",
-    "pydantic",
+    "pydantic.functional_validators",
+    "pydantic.main",
+    "pydantic.types",
     "jaxtyping",
     "nibabel",
     "matplotlib.figure",
@@ -57,10 +62,23 @@ PACKAGES: Final = (
     "sklearn.linear_model",
     "sklearn.model_selection",
     "great_expectations",
+    # Those that run once for each site or strategy.
+    "pipelines.acquire",
+    "pipelines.check",
+    "pipelines.preprocess",
+    "pipelines.train_autoencoder",
+    "pipelines.train_diffusion",
+    "pipelines.correct",
+    "pipelines.assess_privacy",
+    "pipelines.assess_quality",
+    "pipelines.package",
+    "pipelines.sample",
+    "pipelines.train_classifier",
+    "pipelines.evaluate",
 )
-"""What is slow to import, and imported by several stages."""
+"""What is slow to import, and imported by several stages; and these stages."""
 
-OURS: Final = "sitesynth"
+OURS: Final = ("pipelines", "sitesynth")
 
 SWITCH: Final = "SITESYNTH_WARM"
 """Environment variable: `off` starts every stage cold."""
@@ -117,8 +135,9 @@ def _start_server() -> None:
 def _address() -> str:
     """Return the name of the socket at which a server of processes like this one answers.
 
-    Everything that a process inherits is in it, and when packages were last installed. Names that
-    begin with a zero byte are no files: they end with the server, however it ends.
+    Everything that a process inherits is in it, and when our files were written and packages last
+    installed. Names that begin with a zero byte are no files: they end with the server, however it
+    ends.
     """
     mask = os.umask(0)
     os.umask(mask)
@@ -136,9 +155,24 @@ def _address() -> str:
         group.read_text() if group.exists() else "",
         [signal.getsignal(number) is signal.SIG_IGN for number in FORWARDED],
         [Path(path).stat().st_mtime_ns for path in libraries],
+        [(path, status.st_mtime_ns, status.st_size) for path, status in _our_files()],
         sorted(pair for pair in os.environ.items() if pair[0] not in PASSING),
     ]
     return "\0sitesynth-" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _our_files() -> list[tuple[str, os.stat_result]]:
+    """Return the files of our modules, and what the file system knows of each."""
+    specs = [importlib.util.find_spec(name) for name in OURS]
+    folders = [folder for spec in specs if spec for folder in spec.submodule_search_locations or ()]
+    files = [
+        os.path.join(folder, name)  # noqa: PTH118 (hundreds, before every stage)
+        for top in folders
+        for folder, _, names in os.walk(top)
+        for name in names
+        if name.endswith(".py")
+    ]
+    return [(path, os.stat(path)) for path in sorted(files)]  # noqa: PTH116
 
 
 def _is_ours(connection: socket.socket) -> bool:
@@ -235,13 +269,11 @@ def main() -> None:
 
 
 def _warm_up() -> None:
-    """Import what stages share, and forget what is ours of it."""
+    """Import what stages share."""
     # As where it is used: great-expectations reads it when it is imported.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     for package in PACKAGES:
         importlib.import_module(package)
-    for name in [name for name in sys.modules if name.partition(".")[0] == OURS]:
-        del sys.modules[name]
     # Forked processes neither look through these nor copy them.
     gc.freeze()
 
@@ -315,4 +347,26 @@ def _become(stage: _Stage) -> None:
     sys.orig_argv = stage.command
     _, _, module, *arguments = stage.command
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    # As the main module it is not what was imported.
+    sys.modules.pop(module, None)
+    status = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        status = end.code or 0
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End as Python does, but leave the packages' objects lie.
+
+    To take them apart, one by one, is half a second's work, for they are shared with the server and
+    so copied first. Forked processes of `multiprocessing` end in the same way.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+    atexit._run_exitfuncs()  # noqa: SLF001
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from pipelines import _warm
 
@@ -32,6 +34,11 @@ match sys.argv[1]:
         sys.exit(int(sys.argv[2]))
     case "raise":
         raise ValueError("of the stage")
+    case "leave":
+        import atexit, threading
+        atexit.register(print, "last")
+        threading.Timer(0.3, print, ["a thread"]).start()
+        sys.exit("said at the end" if sys.argv[2:] else None)
     case "die":
         os.kill(os.getpid(), signal.SIGKILL)
     case "wait":
@@ -84,9 +91,8 @@ class Study:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        (folder / "pipelines").mkdir()
-        for name in ("__init__.py", "_warm.py"):
-            shutil.copy(ROOT / "pipelines" / name, folder / "pipelines")
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "pipelines", folder / "pipelines", ignore=ignored)
         self.stage.write_text(STAGE)
 
     @property
@@ -161,13 +167,36 @@ def test_an_error_comes_out_as_of_a_cold_stage(study: Study) -> None:
     assert err.endswith("ValueError: of the stage\n")
 
 
-def test_it_runs_the_code_that_lies_there(study: Study) -> None:
-    """An edit is not met by an older self."""
-    study.stage.write_text('import sys; print("edited", "torch" in sys.modules)')
+def test_it_ends_as_python_does(study: Study) -> None:
+    """Threads are waited for and what was registered is run, though objects are left lying."""
+    code, out, err = study.run("leave")
+    assert (code, out.splitlines()[1:], err) == (0, ["a thread", "last"], "")
+
+    code, out, err = study.run("leave", "told")
+    assert (code, out.splitlines()[1:], err) == (1, ["a thread", "last"], "said at the end\n")
+
+
+def test_it_runs_the_code_that_lies_there(tmp_path: Path) -> None:
+    """An edit, of the stage or of what it imports, is met by no older self."""
+    study = Study(tmp_path)
+    helper = tmp_path / "pipelines/evaluate.py"
+
+    def says(line: str) -> bool:
+        return study.run()[1] == line
+
+    study.stage.write_text(
+        "import sys\nwas_warm = 'torch' in sys.modules\nfrom pipelines.evaluate import SAID\n"
+        "print(SAID, was_warm)\n"
+    )
     try:
-        assert study.run()[1] == "edited True\n"
+        for said in ("one", "two"):
+            helper.write_text(f"SAID = {said!r}\n")
+            assert study.run()[1] == f"{said} False\n"
+            wait_for(partial(says, f"{said} True\n"))
+        study.stage.write_text("import sys; print('edited', 'torch' in sys.modules)")
+        assert study.run()[1] == "edited False\n"
     finally:
-        study.stage.write_text(STAGE)
+        study.end()
 
 
 @contextmanager
@@ -246,15 +275,32 @@ def test_a_server_ends_when_nobody_asks(study: Study, tmp_path: Path) -> None:
     assert time.monotonic() - began > linger_s
 
 
-def test_nothing_of_ours_stays_warm_nor_what_reports_home() -> None:
-    """A module of ours in a server would be one that an edit does not reach."""
-    code = "import sys; from pipelines import _warm; _warm._warm_up(); print(*sys.modules)"
+def test_what_is_warm_of_ours_is_known_by_its_date() -> None:
+    """A module whose edit an asker does not see would be an older self; nothing reports home."""
+    code = """
+import sys
+from pipelines import _warm
+known = {path for path, _ in _warm._our_files()}
+_warm._warm_up()
+print(*sys.modules)
+ours = [module for name, module in sys.modules.items() if name.split(".")[0] in _warm.OURS]
+print(*[module.__file__ for module in ours if module.__file__ not in known])
+"""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
 
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
 
-    warm = set(done.stdout.split())
-    assert {"torch", "monai", "pandas", "pipelines"} <= warm
-    assert not [name for name in warm if name.split(".")[0] in {"sitesynth", "mlflow"}]
+    warm, unknown = done.stdout.splitlines()
+    assert {"torch", "monai", "pandas", "pipelines._stage", "sitesynth.images"} <= set(warm.split())
+    assert not unknown
+    assert "mlflow" not in warm.split()
+
+
+def test_stages_of_every_site_and_strategy_are_warm() -> None:
+    """Those that DVC starts several times."""
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    several = {f"pipelines.{name}" for name, entry in stages.items() if "matrix" in entry}
+
+    assert {name for name in _warm.PACKAGES if name.startswith("pipelines.")} == several
