@@ -170,7 +170,7 @@ def _our_files() -> list[tuple[str, os.stat_result]]:
         for top in folders
         for folder, _, names in os.walk(top)
         for name in names
-        if name.endswith(".py")
+        if not name.endswith(".pyc")
     ]
     return [(path, os.stat(path)) for path in sorted(files)]  # noqa: PTH116
 

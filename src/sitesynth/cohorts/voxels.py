@@ -114,9 +114,14 @@ def measure_scans(
         ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as workers,
         progress(len(rows), "check voxels") as on_step,
     ):
-        for number, of_scan in enumerate(workers.map(measure, rows), start=1):
-            measures += of_scan
-            on_step(number, {})
+        waiting = [workers.submit(measure, row) for row in rows]
+        try:
+            for number, future in enumerate(waiting, start=1):
+                measures += future.result()
+                on_step(number, {})
+        finally:
+            # Whoever interrupts does not wait for what has not begun.
+            workers.shutdown(cancel_futures=True)
     return measures
 
 
