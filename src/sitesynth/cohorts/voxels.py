@@ -6,7 +6,7 @@ too: its `error` says why, and what could not be measured is None.
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -102,7 +102,7 @@ def measure_scans(
     """
     columns = file_columns(found.table, cohort)
 
-    def measure(row: Mapping[str, str]) -> list[FileMeasure]:
+    def measure(row: Mapping[Hashable, str]) -> list[FileMeasure]:
         paths = {name: str(row[name]) for name in columns if row[name]}
         return measure_scan(
             str(row["scan_id"]), paths, root=found.root, mask_labels=cohort.mask_labels
