@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from sitesynth.storage import replacing
+from sitesynth.storage import replacing, sweep
 from sitesynth.tracking import (
     ALIVE,
     ARTIFACTS,
@@ -347,6 +347,8 @@ class _Copy:
     def _end(self, status: str, time_ms: int | None) -> None:
         if self.run:
             if (self.folder / ARTIFACTS).exists():
+                # A stage that was killed may have left half a figure.
+                sweep(self.folder / ARTIFACTS)
                 self.client.log_artifacts(self.run, str(self.folder / ARTIFACTS))
                 self._log_images()
             self.client.set_terminated(self.run, status, time_ms)

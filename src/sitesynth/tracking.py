@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from sitesynth.progress import show_progress
+from sitesynth.storage import replacing, write_text
 
 
 if TYPE_CHECKING:
@@ -282,13 +283,16 @@ class _JournalRun:
         self.write("metrics", step=step or 0, values={k: float(v) for k, v in metrics.items()})
 
     def log_figure(self, name: str, figure: "matplotlib.figure.Figure") -> None:
-        figure.savefig(self._artifact(f"{name}.png"), dpi=150, bbox_inches="tight")
+        with replacing(self._artifact(f"{name}.png")) as temporary:
+            figure.savefig(temporary, dpi=150, bbox_inches="tight")
 
     def log_file(self, path: Path, *, folder: str) -> None:
-        shutil.copyfile(path, self._artifact(f"{folder}/{path.name}" if folder else path.name))
+        copy = self._artifact(f"{folder}/{path.name}" if folder else path.name)
+        with replacing(copy) as temporary:
+            shutil.copyfile(path, temporary)
 
     def log_text(self, name: str, text: str) -> None:
-        self._artifact(name).write_text(text, encoding="utf-8")
+        write_text(self._artifact(name), text)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self.write("tags", tags=dict(tags))
@@ -321,9 +325,7 @@ class _JournalRun:
             yield on_step
 
     def _artifact(self, name: str) -> Path:
-        path = self.folder / ARTIFACTS / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        return self.folder / ARTIFACTS / name
 
 
 def git_commit() -> str:

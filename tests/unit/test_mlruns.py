@@ -211,6 +211,27 @@ def test_a_stage_that_was_killed_leaves_a_killed_run(mlruns: Mlruns) -> None:
     assert journal_folders() == []
 
 
+def test_half_a_figure_is_none(mlruns: Mlruns) -> None:
+    """A stage is killed while it draws: what there is of the file is neither shown nor kept."""
+    code = (
+        "import os, signal; from sitesynth.tracking import record_run\n"
+        "class Half:\n"
+        "    def savefig(self, path, **options):\n"
+        "        path.write_bytes(b'half a picture')\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with record_run('train', None, study='half', params={}, inputs={}, tags={}) as run:\n"
+        "    run.log_text('note.txt', 'whole')\n"
+        "    run.log_figure('roc', Half())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    mlruns.copy_journals()
+
+    (run,) = stage_runs(mlruns, "half")
+    assert run.info.status == "KILLED"
+    listed = mlruns.client.list_artifacts(run.info.run_id)
+    assert [found.path for found in listed] == ["note.txt"]
+
+
 def test_half_a_line_waits_for_its_other_half(mlruns: Mlruns) -> None:
     with record_run("train", None, study="half", params={}, inputs={}, tags={}):
         events = journal_folders()[-1] / "events.jsonl"
