@@ -54,6 +54,12 @@ def datasets(run: Run) -> list[str]:
     return [found.dataset.name for found in run.inputs.dataset_inputs]
 
 
+def run_apart(code: str) -> None:
+    """Run code that ends its process in one of its own, with the modules that are tested here."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=False, env=environment)
+
+
 def test_a_journal_becomes_a_run_and_is_gone(mlruns: Mlruns) -> None:
     record("whole")
     mlruns.copy_journals()
@@ -201,8 +207,7 @@ def test_a_stage_that_was_killed_leaves_a_killed_run(mlruns: Mlruns) -> None:
         "    run.log_metrics({'loss': 1.0})\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], check=False, env=environment)
+    run_apart(code)
     mlruns.copy_journals()
 
     (run,) = stage_runs(mlruns, "killed")
@@ -223,7 +228,7 @@ def test_half_a_figure_is_none(mlruns: Mlruns) -> None:
         "    run.log_text('note.txt', 'whole')\n"
         "    run.log_figure('roc', Half())\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=False)
+    run_apart(code)
     mlruns.copy_journals()
 
     (run,) = stage_runs(mlruns, "half")
